@@ -1,0 +1,81 @@
+"""Settings: the environment (`BATCHYARD_*`) read once, validated, and passed in.
+
+Every field is listed in `.env.example`; a test holds the two against each other.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_home() -> Path:
+    """The home folder when none is named.
+
+    Root's own home is usually closed to the unprivileged account that runs Postgres, hence /var/lib.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/batchyard")
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "batchyard"
+
+
+def default_models() -> Path:
+    """The folder of pulled models when none is named: the user's cache folder, shared by all homes."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "batchyard" / "models"
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set. Units are in the names; sizes are bytes unless said."""
+
+    model_config = SettingsConfigDict(env_prefix="BATCHYARD_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=default_home, description="data of the embedded services and blobs")
+    models: Path = Field(default_factory=default_models, description="folder of pulled model files")
+    specs: Path | None = Field(
+        None, description="folder of your own model specs (*.yaml); default HOME/specs"
+    )
+
+    host: str = Field("127.0.0.1", description="address the API binds")
+    port: int = Field(8080, ge=0, le=65535, description="port the API binds")
+    database_url: str | None = Field(None, description="postgresql://…; default: the embedded Postgres")
+    redis_url: str | None = Field(None, description="redis://… or unix://…; default: the embedded Redis")
+    blob_url: str | None = Field(None, description="file:///…; default HOME/blobs")
+    api_key: str | None = Field(None, min_length=8, description="bootstraps one API key at start")
+
+    slots: str = Field("auto", description='auto, a number of slots, or core sets such as "0-3,4-7"')
+    families: str = Field("all", description="families that a slot serves, comma-separated")
+    engine_nice: int = Field(19, ge=0, le=19, description="niceness of engines")
+    memory_mb: int | None = Field(None, gt=0, description="memory for engines; default: 80 % of what is free")
+
+    pull: Literal["first-use", "never"] = Field(
+        "first-use", description="pull a model's files when a job first needs them, or never"
+    )
+    offline: bool = Field(False, description="refuse every download; only files that are there are used")
+
+    lease_seconds: float = Field(30.0, gt=0, description="how long a claim holds without a sign of life")
+    drain_seconds: float = Field(30.0, gt=0, description="longest drain before the task is given back")
+    linger_seconds: float = Field(5.0, ge=0, description="how long an empty drain listens for the next poke")
+    stall_seconds: float = Field(120.0, gt=0, description="an engine silent for so long in a call is ended")
+    stop_seconds: float = Field(10.0, gt=0, description="time that parts in flight get when a slot stops")
+
+    max_file_bytes: int = Field(512 * 1024**2, gt=0, description="largest upload to /v1/files")
+    max_upload_bytes: int = Field(8 * 1024**3, gt=0, description="largest upload through /v1/uploads")
+    max_body_bytes: int = Field(256 * 1024**2, gt=0, description="largest JSON request body")
+    max_line_bytes: int = Field(1024**2, gt=0, description="longest line of a batch input file")
+    max_batch_lines: int = Field(50_000, gt=0, description="most lines of a batch (/v1/batches only)")
+    max_batch_bytes: int = Field(200_000_000, gt=0, description="largest input file of a batch")
+    max_job_items: int = Field(1_000_000, gt=0, description="most items of a job")
+    max_inputs: int = Field(50_000, gt=0, description="most inputs of one embeddings call")
+    part_inputs: int = Field(256, gt=0, description="inputs per part of a large embeddings call")
+    call_timeout_seconds: float = Field(600.0, gt=0, description="longest wait of an awaited call")
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = Field("console", description="structured logs as JSON or text")
+
+    @property
+    def specs_folder(self) -> Path:
+        return self.specs or self.home / "specs"
