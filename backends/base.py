@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from backends.types import Event, Part
 from configs.models import ModelSpec
@@ -52,3 +52,9 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what was loaded. The object is of no use afterwards."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What operators may want to know of the loaded model (precision, dimensions, max_tokens): plain
+        msgpack values. Sent once, when the engine is ready."""
+        return {}

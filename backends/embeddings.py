@@ -1,17 +1,25 @@
-"""The embeddings request, as every family that serves `/v1/embeddings` reads it.
+"""The embeddings request, as every family that serves `/v1/embeddings` reads it, and its result.
 
-Wire facts: OpenAI's API reference; `overlong` is ours. Needs no native library, so that the API can
-refuse a wrong body before it queues it.
+Wire facts: OpenAI's API reference; `overlong` and `input_type` are ours. Needs no native library, so that
+the API can refuse a wrong body before it queues it.
 """
 
-from typing import Literal
+from typing import Any, Literal, cast, get_args
 
 import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
 
-from backends.errors import InvalidBody
+from backends.errors import InvalidBody, PartFailed
+from backends.types import EmbeddingResult
 
 Overlong = Literal["error", "truncate", "chunk_mean"]
+EncodingFormat = Literal["float", "base64"]
 Texts = list[str] | list[list[int]]
+
+MAX_TOKEN_ID = 2**31 - 1  # ids enter native code as int32
+FIELDS = ("model", "input", "dimensions", "encoding_format", "overlong", "input_type", "user")
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +28,168 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     inputs: Texts
     dimensions: int | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: EncodingFormat = "float"
     overlong: Overlong = "error"
     input_type: str | None = None  # names a prefix template of the model: "query", "passage"
+
+
+def parse_embedding_request(
+    body: bytes, *, max_inputs: int | None = None, default_model: str | None = None
+) -> EmbeddingRequest:
+    """Check a request body. `default_model` stands in for a missing `model` (lines of a job name none).
+
+    Raises `InvalidBody` with the code and the field at fault. Bounds that only the model knows (its
+    vocabulary, its dimensions, its context) are the backend's to check.
+    """
+    fields = _read_object(body)
+    inputs = _read_inputs(fields.get("input"))
+    if max_inputs is not None and len(inputs) > max_inputs:
+        raise _invalid("too_many_inputs", f"{len(inputs)} inputs; one call takes {max_inputs}", "input")
+    _read_string(fields, "user")
+    return EmbeddingRequest(
+        model=_read_model(fields, default_model),
+        inputs=inputs,
+        dimensions=_read_dimensions(fields.get("dimensions")),
+        encoding_format=cast(EncodingFormat, _read_choice(fields, "encoding_format", EncodingFormat)),
+        overlong=cast(Overlong, _read_choice(fields, "overlong", Overlong)),
+        input_type=_read_string(fields, "input_type"),
+    )
+
+
+def split_inputs(request: EmbeddingRequest, size: int) -> list[bytes]:
+    """Bodies of the parts of a request, `size` inputs each, in order; all else is repeated in each."""
+    rest = {
+        "model": request.model,
+        "dimensions": request.dimensions,
+        "encoding_format": request.encoding_format,
+        "overlong": request.overlong,
+        "input_type": request.input_type,
+    }
+    given = {name: value for name, value in rest.items() if value is not None}
+    return [
+        orjson.dumps({**given, "input": request.inputs[start : start + size]})
+        for start in range(0, len(request.inputs), size)
+    ]
+
+
+def apply_dimensions(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
+    """The first `dimensions` numbers of each row of `vectors` (n, d), scaled back to length 1.
+
+    None, or d itself, leaves them as they are. Raises `InvalidBody` when the model has fewer.
+    """
+    available = vectors.shape[1]
+    if dimensions is None or dimensions == available:
+        return vectors
+    check_dimensions(dimensions, available)
+    cut = vectors[:, :dimensions]
+    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
+    return cast(NDArray[np.float32], cut / np.where(lengths > 0, lengths, np.float32(1)))
+
+
+def check_dimensions(dimensions: int | None, available: int) -> None:
+    """Raise `InvalidBody` when a request asks for more numbers than the model gives (before computing)."""
+    if dimensions is not None and dimensions > available:
+        message = f"{dimensions} dimensions asked for; the model has {available}"
+        raise _invalid("invalid_dimensions", message, "dimensions")
+
+
+def result_of(tokens: int, vectors: NDArray[np.float32]) -> EmbeddingResult:
+    """The storable result of one part: `vectors` (n, d), one row per input, `tokens` of all of them.
+
+    Raises `PartFailed` when a number is not finite, whatever the backend has checked before.
+    """
+    if not np.isfinite(vectors).all():
+        raise PartFailed("the model gave a result that is not a number", code="non_finite_output")
+    data = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
+    return EmbeddingResult(tokens=tokens, dimensions=vectors.shape[1], vectors=data)
+
+
+def _invalid(code: str, message: str, param: str | None = None) -> InvalidBody:
+    return InvalidBody(message, code=code, param=param)
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(body)  # refuses NaN, invalid UTF-8 and deep nesting without a RecursionError
+    except orjson.JSONDecodeError as error:
+        raise _invalid("invalid_json", f"the body is not valid JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise _invalid("invalid_request", "the body must be a JSON object")
+    for name in fields:
+        if name not in FIELDS:
+            raise _invalid("invalid_request", f"unknown field '{name[:80]}'", name[:80])
+    return fields
+
+
+def _read_model(fields: dict[str, Any], default: str | None) -> str:
+    model = _read_string(fields, "model") or default
+    if not model:
+        raise _invalid("missing_required_parameter", "'model' is required", "model")
+    return model
+
+
+def _read_string(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise _invalid("invalid_type", f"'{name}' must be a string", name)
+    return value
+
+
+def _read_choice(fields: dict[str, Any], name: str, choices: object) -> str:
+    """One of a Literal's values; the first of them is the default."""
+    allowed = get_args(choices)
+    value = _read_string(fields, name)
+    if value is None:
+        return cast(str, allowed[0])
+    if value not in allowed:
+        raise _invalid("invalid_value", f"'{name}' must be one of {', '.join(allowed)}", name)
+    return value
+
+
+def _read_dimensions(value: Any) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int:  # a bool is an int in Python, and not in JSON
+        raise _invalid("invalid_type", "'dimensions' must be an integer", "dimensions")
+    if value < 1:
+        raise _invalid("invalid_value", "'dimensions' must be at least 1", "dimensions")
+    return value
+
+
+def _read_inputs(value: Any) -> Texts:
+    """A text, texts, token ids or lists of token ids, as a list of inputs."""
+    if value is None:
+        raise _invalid("missing_required_parameter", "'input' is required", "input")
+    if isinstance(value, str):
+        return _check_texts([value])
+    if not isinstance(value, list):
+        raise _invalid("invalid_type", "'input' must be a string or an array", "input")
+    if not value:
+        raise _invalid("empty_input", "'input' is an empty array", "input")
+    if isinstance(value[0], str):
+        return _check_texts(value)
+    if isinstance(value[0], list):
+        return [_check_ids(ids, f"input {index}") for index, ids in enumerate(value)]
+    return [_check_ids(value, "'input'")]
+
+
+def _check_texts(texts: list[Any]) -> list[str]:
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise _invalid("invalid_type", f"input {index} is not a string as the first one is", "input")
+        if not text:
+            raise _invalid("empty_input", f"input {index} is an empty string", "input")
+    return texts
+
+
+def _check_ids(ids: Any, what: str) -> list[int]:
+    if not isinstance(ids, list):
+        raise _invalid("invalid_type", f"{what} is not an array as the first one is", "input")
+    if not ids:
+        raise _invalid("empty_input", f"{what} is an empty array", "input")
+    for token in ids:
+        if type(token) is not int:
+            raise _invalid("invalid_type", f"{what} must hold token ids only", "input")
+        if not 0 <= token <= MAX_TOKEN_ID:
+            raise _invalid("invalid_token_id", f"{what} holds {token}, which is no token id", "input")
+    return ids
