@@ -1,0 +1,128 @@
+"""One part's body to rows of token ids, checked, since the native libraries check nothing.
+
+OpenVINO computes silent garbage for an id outside the vocabulary or a row beyond the position table and
+NaN for an empty row; llama.cpp aborts the process (measured). So every row that leaves here has
+1 … `max_tokens` ids, each of them 0 … `vocab_size` - 1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.bert.model_folder import BertModel
+from backends.bert.overlong import shorten, windows
+from backends.bert.tokenizer import BertTokenizer
+from backends.embeddings import EmbeddingRequest, apply_dimensions, check_dimensions, parse_embedding_request
+from backends.errors import InvalidBody
+
+ENDPOINT = "/v1/embeddings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What to compute for one part. `rows` go to the encoder; `spans[i]` says which rows input `i` has
+    (more than one only with `chunk_mean`)."""
+
+    rows: list[list[int]]
+    spans: list[tuple[int, int]]
+    dimensions: int | None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens computed, special tokens included."""
+        return sum(map(len, self.rows))
+
+
+def prepare(endpoint: str, body: bytes, model: BertModel, tokenizer: BertTokenizer) -> Prepared:
+    """Parse and check one body. Raises `InvalidBody` with the code and the field at fault."""
+    if endpoint != ENDPOINT:
+        raise InvalidBody(
+            f"this model serves {ENDPOINT}, not {endpoint}", code="endpoint_not_supported", param="model"
+        )
+    request = parse_embedding_request(body, default_model=model.name)
+    if request.dimensions is not None:
+        check_dimensions(request.dimensions, model.hidden)
+    rows: list[list[int]] = []
+    spans: list[tuple[int, int]] = []
+    for number, ids in enumerate(_token_ids(request, model, tokenizer)):
+        start = len(rows)
+        rows += _fit(number, ids, request, model, tokenizer)
+        spans.append((start, len(rows)))
+    return Prepared(rows=rows, spans=spans, dimensions=request.dimensions)
+
+
+def finish(prepared: Prepared, vectors: npt.NDArray[np.float32], model: BertModel) -> npt.NDArray[np.float32]:
+    """Vectors of rows, float32 (rows, hidden), to vectors of inputs, float32 (inputs, dimensions).
+
+    The windows of one input are averaged, weighted by their tokens, and brought back to unit length:
+    the method of OpenAI's cookbook, "Embedding texts that are longer than the model's maximum context
+    length".
+    """
+    if len(prepared.spans) != len(prepared.rows):
+        vectors = np.stack([_mean(prepared, span, vectors, model) for span in prepared.spans])
+    return apply_dimensions(vectors, prepared.dimensions)
+
+
+def _token_ids(request: EmbeddingRequest, model: BertModel, tokenizer: BertTokenizer) -> list[list[int]]:
+    """Ids as they are (special tokens are then the caller's affair), texts with their prefix tokenized."""
+    if not isinstance(request.inputs[0], str):
+        return request.inputs
+    prefix = _prefix(request, model)
+    texts = [prefix + text for text in request.inputs]
+    try:
+        return tokenizer.encode(texts)
+    except (TypeError, UnicodeEncodeError):
+        raise InvalidBody("the input is not valid Unicode", code="invalid_value", param="input") from None
+
+
+def _prefix(request: EmbeddingRequest, model: BertModel) -> str:
+    """The template that `input_type` names. A model without templates takes any `input_type`: there is
+    nothing to choose, and callers send "query" and "passage" to every model alike."""
+    name = request.input_type or model.default_prefix
+    if name is None or not model.prefixes:
+        return ""
+    if name not in model.prefixes:
+        known = ", ".join(sorted(model.prefixes))
+        raise InvalidBody(
+            f"the model has no prefix '{name}'; it has {known}", code="invalid_value", param="input_type"
+        )
+    return model.prefixes[name]
+
+
+def _fit(
+    number: int, ids: list[int], request: EmbeddingRequest, model: BertModel, tokenizer: BertTokenizer
+) -> list[list[int]]:
+    """The row of one input, or its windows."""
+    if not ids:
+        raise InvalidBody(f"input {number} has no tokens", code="empty_input", param="input")
+    if min(ids) < 0 or max(ids) >= model.vocab_size:
+        raise InvalidBody(
+            f"input {number} has a token id outside 0 to {model.vocab_size - 1}",
+            code="invalid_token_id",
+            param="input",
+        )
+    if len(ids) <= model.max_tokens:
+        return [ids]
+    if request.overlong == "truncate":
+        return [shorten(ids, model.max_tokens, tokenizer)]
+    if request.overlong == "chunk_mean":
+        return windows(ids, model.max_tokens, tokenizer)
+    raise InvalidBody(
+        f"input {number} has {len(ids)} tokens; the model takes at most {model.max_tokens}"
+        ' (see "overlong" for the alternatives)',
+        code="context_length_exceeded",
+        param="input",
+    )
+
+
+def _mean(
+    prepared: Prepared, span: tuple[int, int], vectors: npt.NDArray[np.float32], model: BertModel
+) -> npt.NDArray[np.float32]:
+    start, stop = span
+    if stop - start == 1:
+        return np.asarray(vectors[start])
+    weights = np.array([len(row) for row in prepared.rows[start:stop]], dtype=np.float32)
+    mean = np.average(vectors[start:stop], axis=0, weights=weights)
+    length = np.linalg.norm(mean) if model.normalize else 1.0
+    return np.asarray(mean / (length or 1.0), dtype=np.float32)

@@ -1,0 +1,113 @@
+"""The self-test at load: does this build, on this CPU, in this precision, compute the right vectors?
+
+`selftest.npz` in the model's folder holds `texts` and their float32 `vectors`, computed with
+sentence-transformers (`tests/references/`). A model without that file is compared with itself, a text
+alone against the same text in a batch, which shows NaN and garbage but not a wrong graph.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from backends.bert.model_folder import BertModel
+from backends.bert.overlong import shorten
+from backends.bert.tokenizer import BertTokenizer
+from backends.errors import LoadFailed
+
+if TYPE_CHECKING:
+    from backends.bert.backend import Encoder
+
+log = structlog.get_logger(__name__)
+
+MIN_COSINE = 0.999
+FILE = "selftest.npz"
+# Short and longer, several scripts, odd characters: what has gone wrong in one build or another.
+TEXTS = (
+    "hello",
+    "A date is parsed by giving its format.",
+    "The quick brown fox jumps over the lazy dog, and then it sleeps until the evening.",
+    "import json; print(json.dumps({'a': [1, 2, 3]}, indent=2))",
+    "Return the sum of a start value and an iterable of numbers.",
+    "42",
+    "오늘은 날씨가 맑고 바람이 조금 붑니다.",
+    "วันนี้อากาศดีมาก",
+    "आज मौसम बहुत अच्छा है।",
+    "Das Gerät wird über die Schnittstelle an der Rückseite angeschlossen.",
+    "El tren sale a las ocho y llega antes del mediodía.",
+    "🚀 launch at dawn 🌅",
+    "x" * 300,
+    "[CLS] is a token and this is a sentence [SEP]",
+    " ".join(f"item {number} costs {number * 7} euros;" for number in range(12)),
+    "In bulk the machine reads each document once, stores what it found, and goes on. " * 5,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """`vectors` is float32 (texts, hidden)."""
+
+    texts: list[str]
+    vectors: npt.NDArray[np.float32]
+
+
+def stored_reference(folder: Path) -> Reference | None:
+    """The reference in the model's folder, if it has one. Raises `LoadFailed` when it cannot be read."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            texts, vectors = stored["texts"].tolist(), stored["vectors"].astype(np.float32)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise LoadFailed(f"{FILE} cannot be read: {error}", code="model_load_failed") from None
+    if vectors.ndim != 2 or len(texts) != len(vectors) or not len(texts):
+        raise LoadFailed(f"{FILE} does not hold one vector per text", code="model_load_failed")
+    return Reference(texts=texts, vectors=vectors)
+
+
+def computed_reference(encoder: "Encoder", model: BertModel, tokenizer: BertTokenizer) -> Reference:
+    """What `encoder` makes of our own texts: the yardstick for a faster precision of the same weights."""
+    return Reference(texts=list(TEXTS), vectors=embed(encoder, model, tokenizer, list(TEXTS)))
+
+
+def passes(
+    encoder: "Encoder", model: BertModel, tokenizer: BertTokenizer, reference: Reference | None
+) -> bool:
+    """True when every vector has a cosine of at least `MIN_COSINE` with its reference.
+
+    Without a reference: when the texts in one batch give the vectors that they give alone.
+    """
+    texts = reference.texts if reference else list(TEXTS)
+    vectors = embed(encoder, model, tokenizer, texts)
+    if reference and reference.vectors.shape != vectors.shape:
+        raise LoadFailed(
+            f"{FILE} holds vectors of {reference.vectors.shape[1]} dimensions, the model {vectors.shape[1]}",
+            code="model_load_failed",
+        )
+    expected = reference.vectors if reference else embed(encoder, model, tokenizer, texts, rows=4)
+    lowest = lowest_cosine(vectors, expected)
+    log.info("selftest.run", precision=encoder.precision, texts=len(texts), lowest_cosine=round(lowest, 6))
+    return lowest >= MIN_COSINE  # False for NaN as well
+
+
+def embed(
+    encoder: "Encoder", model: BertModel, tokenizer: BertTokenizer, texts: list[str], *, rows: int = 1
+) -> npt.NDArray[np.float32]:
+    """Vectors of `texts`, float32 (texts, hidden), `rows` of them per native call."""
+    ids = [shorten(row, model.max_tokens, tokenizer) for row in tokenizer.encode(texts)]
+    return np.concatenate(
+        [encoder.encode(ids[start : start + rows]).copy() for start in range(0, len(ids), rows)]
+    )
+
+
+def lowest_cosine(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> float:
+    """The least cosine of two arrays (n, d), row by row; NaN when either has one."""
+    products = (left * right).sum(axis=1)
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float((products / lengths).min())
