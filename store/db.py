@@ -1,0 +1,91 @@
+"""Connections to Postgres: psycopg 3, autocommit, the same session settings everywhere.
+
+Every statement is its own transaction unless a function opens one (`with conn.transaction()`). Only
+this folder commits. Errors that mean "not now" leave through `map_errors` as `DatabaseUnavailable`.
+"""
+
+import select
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+from psycopg_pool import AsyncConnectionPool
+
+from store.errors import DatabaseUnavailable
+
+# jit costs more than it saves on short statements; prepare_threshold=1 prepares from the second run on.
+SESSION_SETTINGS = "SET jit = off; SET TimeZone = 'UTC'"
+CONNECT_TIMEOUT_SECONDS = 5
+
+
+@contextmanager
+def map_errors() -> Iterator[None]:
+    """Turns what psycopg raises when Postgres is away (or gives up) into `DatabaseUnavailable`.
+
+    `OperationalError` covers refused and lost connections, shutdowns, deadlocks, cancelled statements,
+    full disks and an exhausted pool; `InterfaceError` is what a connection raises that is already closed.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise DatabaseUnavailable(str(error).strip()) from error
+
+
+def connect(url: str, *, name: str) -> Connection[tuple[Any, ...]]:
+    """One connection, with `name` shown in pg_stat_activity. Raises `DatabaseUnavailable`."""
+    with map_errors():
+        conn = Connection.connect(url, **_options(name))
+        conn.execute(SESSION_SETTINGS)
+    return conn
+
+
+def open_pool(url: str, *, name: str, size: int = 8) -> AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]:
+    """A pool of at most `size` connections, not opened yet: `await pool.open()` does that."""
+    return AsyncConnectionPool(
+        url,
+        kwargs=_options(name),
+        min_size=min(2, size),
+        max_size=size,
+        open=False,
+        configure=_configure,
+        check=_check,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        name=name,
+    )
+
+
+@asynccontextmanager
+async def borrow(
+    pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]],
+) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+    """A connection of the pool for the block. Raises `DatabaseUnavailable`, also for what fails inside."""
+    with map_errors():
+        async with pool.connection() as conn:
+            yield conn
+
+
+def _options(name: str) -> dict[str, Any]:
+    return {
+        "autocommit": True,
+        "application_name": name,
+        "prepare_threshold": 1,
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    }
+
+
+async def _configure(conn: AsyncConnection[tuple[Any, ...]]) -> None:
+    await conn.execute(SESSION_SETTINGS)
+
+
+async def _check(conn: AsyncConnection[tuple[Any, ...]]) -> None:
+    """Refuses a pooled connection that the server has closed.
+
+    An idle connection has nothing to read; one that has was either closed or got a notice. Only then is
+    the question worth a round trip.
+    """
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    if poll.poll(0):
+        await AsyncConnectionPool.check_connection(conn)

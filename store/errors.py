@@ -1,0 +1,40 @@
+"""Errors of the store. What is simply not there is `None`, not an error.
+
+StoreError
+├── DatabaseUnavailable   Postgres cannot be reached, went away, or gave up on a statement; try again
+├── SchemaUnknown         the database was migrated by a newer (or another) version of this program
+├── CoresTaken            a slot asked for cores that another slot of this host owns
+└── BlobTooLarge          more bytes than the limit
+"""
+
+from collections.abc import Mapping
+
+
+class StoreError(Exception):
+    """Root of what the store raises."""
+
+
+class DatabaseUnavailable(StoreError):
+    """Postgres cannot be reached, went away, or gave up on a statement. Nothing was committed that the
+    caller knows of; trying again later is right."""
+
+
+class SchemaUnknown(StoreError):
+    """The database is at a revision that this version of the program does not have."""
+
+
+class CoresTaken(StoreError):
+    """Cores that another live slot of the same host owns: `holders` maps each to 'host:pid'."""
+
+    def __init__(self, holders: Mapping[int, str]) -> None:
+        self.holders = dict(holders)
+        taken = ", ".join(f"core {core} by {holder}" for core, holder in sorted(self.holders.items()))
+        super().__init__(f"already taken: {taken}")
+
+
+class BlobTooLarge(StoreError):
+    """More bytes were written than the limit allows; nothing of them is kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(f"larger than the limit of {limit_bytes} bytes")
