@@ -75,7 +75,7 @@ def runtimes_of(family: str, wanted: str = "auto") -> list[str]:
 
 def backend_class(family: str, runtime: str) -> type[Backend]:
     """Import the backend. Raises `LoadFailed` (binding_missing) that says what installs it."""
-    entry = family_of(family).runtimes[runtime]
+    entry = family_of(family).runtimes[runtimes_of(family, runtime)[0]]
     if not entry.installed:
         raise LoadFailed(
             f"runtime '{runtime}' of family '{family}' is not installed; install it with: {entry.extra}",

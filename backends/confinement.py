@@ -1,0 +1,74 @@
+"""What an engine's process does to itself before any native library is loaded."""
+
+import fcntl
+import os
+import select
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+# Thread pools of native libraries read these when they are loaded; the parent sets them for the child.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+OOM_SCORE = 500  # of 1000: when memory ends, the kernel takes an engine and not the database
+
+
+def environment(base: Mapping[str, str], threads: int) -> dict[str, str]:
+    """`base` with every thread pool bounded to `threads`."""
+    return {**base, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+
+
+def die_with_parent(lifeline: int) -> None:
+    """Have the kernel kill this process once the other end of the pipe `lifeline` is closed.
+
+    The parent alone holds that end and never writes. PR_SET_PDEATHSIG would fire when the *thread* that
+    started us ends, and an end-of-file that Python must read does not interrupt a native call: a signal
+    on the descriptor (fcntl(2), F_SETSIG) does neither wrong.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(lifeline, select.POLLHUP)
+    if poll.poll(0):  # it was closed before the signal was armed
+        os._exit(1)
+
+
+def ignore_polite_signals() -> None:
+    """Ctrl-C and a service manager's SIGTERM reach the whole group; what becomes of an engine is its
+    parent's to decide."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def be_first_to_go() -> None:
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(OOM_SCORE))
+
+
+def take_place(cores: Sequence[int], nice: int) -> None:
+    """Pin this process, and every thread that it will start, to `cores`; yield to others by `nice`."""
+    if cores:
+        os.sched_setaffinity(0, cores)
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def set_nice(pid: int, nice: int) -> bool:
+    """Set the niceness of every thread of a process (on Linux each has its own). False if it is refused.
+
+    A thread that ends meanwhile does not count.
+    """
+    with suppress(FileNotFoundError):  # the process has ended
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            try:
+                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                return False
+    return True
