@@ -46,7 +46,8 @@ NOT_FINITE = ErrorInfo("non_finite_output", "the model gave a vector that is not
 class Encoder(Protocol):
     """One loaded model in one precision."""
 
-    precision: str
+    @property
+    def precision(self) -> str: ...
 
     def encode(self, batch: list[list[int]]) -> Vectors:
         """Rows of checked ids to float32 (rows, hidden): pooled, and of unit length if the model is
