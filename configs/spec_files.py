@@ -147,7 +147,9 @@ def read_spec(path: Path) -> ModelSpec:
     try:
         spec = ModelSpec.model_validate(data)
     except ValidationError as error:
-        raise InvalidSpec(path, [_problem(root, detail) for detail in error.errors()]) from None
+        # misspelt fields first: the right one is then missing as well, which says less
+        details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+        raise InvalidSpec(path, [_problem(root, detail) for detail in details]) from None
     _check_paths_differ(path, root, spec)
     return spec.model_copy(update={"files": tuple(_made_absolute(file, path) for file in spec.files)})
 

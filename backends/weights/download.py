@@ -135,10 +135,10 @@ class Download:
 
     def _receive(self, response: httpx.Response, start: int, total: int | None) -> None:
         done = start
-        with self.target.open("r+b" if start else "wb") as file:
+        with self.target.open("r+b" if start else "wb", buffering=BLOCK_BYTES) as file:
             file.seek(start)
             file.truncate()
-            for block in response.iter_raw(BLOCK_BYTES):
+            for block in response.iter_raw():  # a chunk size would hold back what came before a break
                 file.write(block)
                 done += len(block)
                 self.report(done, total)

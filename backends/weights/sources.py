@@ -149,12 +149,12 @@ def _take_from_wheel(errand: Errand, rest: str, target: Path) -> bool:
 def _convert(errand: Errand, rest: str, target: Path) -> bool:
     name, _, query = rest.partition("?")
     errand.report("importing", 0, None)
+    if not re.fullmatch(r"[a-z_]+", name):
+        raise errand.failed(f"there is no importer '{name}'")
     try:
-        if not re.fullmatch(r"[a-z_]+", name):
-            raise ModuleNotFoundError(name)
         importer = import_module(f"backends.importers.{name}")
     except ModuleNotFoundError as error:
-        if error.name in (name, f"backends.importers.{name}"):
+        if error.name == f"backends.importers.{name}":
             raise errand.failed(f"there is no importer '{name}'") from None
         raise errand.failed(
             f"its importer needs the package '{error.name}'; install it with: pip install 'batchyard[bert]'"
