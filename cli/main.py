@@ -1,0 +1,57 @@
+"""`batchyard`: the index of the commands. What a command needs is imported when it runs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli import api, dispatch, migrate, up, worker
+from cli.exit_codes import ExitCode, exit_code_of
+
+app = typer.Typer(
+    name="batchyard",
+    help="OpenAI-compatible job queue and batch inference for local models on CPUs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up.up)
+app.command("api")(api.api)
+app.command("dispatch")(dispatch.dispatch)
+app.command("worker")(worker.worker)
+app.command("migrate")(migrate.migrate)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"batchyard {version('batchyard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """OpenAI-compatible job queue and batch inference for local models on CPUs."""
+
+
+def main() -> None:
+    """Run the command line. Expected errors are one line on stderr and an exit code (`cli/exit_codes.py`)."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        typer.echo(f"batchyard: {error}", err=True)
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

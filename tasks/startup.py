@@ -1,0 +1,195 @@
+"""`batchyard up`, step by step: home, Postgres and Redis, schema, models, slot plan, then every process.
+
+A step that may take longer than two seconds says so in the log.
+"""
+
+import http.client
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import psutil
+import structlog
+
+from backends.errors import BackendError
+from backends.registry import runtimes_of
+from backends.weights.cache import best_runtime, missing_files, model_folder
+from backends.weights.pull import PullProgress, pull
+from configs.models import ModelSpec
+from configs.settings import Settings
+from configs.spec_files import load_catalogue
+from store import db, migrate, slots
+from store.embedded.services import EmbeddedServices, Urls
+from tasks.children import ChildSpec
+from tasks.signal_watch import SignalWatch, Stopped
+from tasks.slots import SlotPlan, check_memory, plan
+from tasks.supervisor import StartRefused, Supervisor
+
+log = structlog.get_logger(__name__)
+
+# -P: packages in the caller's working folder must not stand in for ours.
+BATCHYARD = (sys.executable, "-P", "-m", "cli.main")
+EXTRA_STOP_SECONDS = 2.0  # for a child to leave after its parts in flight have had theirs
+MEMORY_SHARE = 0.8  # of what is free, for engines
+PROBE_SECONDS = 1.0
+PULL_LOG_SECONDS = 2.0
+
+
+def up(settings: Settings, models: Sequence[str], announce: Callable[[str], None]) -> None:
+    """Run the whole service until a request to stop; `announce` gets its URL once calls are answered.
+
+    Raises `StartRefused`, `PlanRefused`, `StoreError` or `BackendError` when it cannot start like this.
+    """
+    services = EmbeddedServices(
+        settings.home, database_url=settings.database_url, redis_url=settings.redis_url
+    )
+    with SignalWatch() as watch, ExitStack() as stack, suppress(Stopped):
+        stack.callback(services.stop)
+        with watch.interrupting():
+            urls = services.start()
+            listener = stack.enter_context(listen(settings))
+            settings = _completed(settings, urls, listener)
+            plans = _make_ready(settings, models)
+        supervisor = Supervisor(
+            child_specs(plans, listener),
+            env={**os.environ, **environment_of(settings)},
+            services=services,
+            watch=watch,
+            ready=partial(answers, settings),
+            announce=lambda: announce(url_of(settings)),
+            stop_seconds=settings.stop_seconds + EXTRA_STOP_SECONDS,
+        )
+        supervisor.run()
+    log.info("service.stopped")
+
+
+def _completed(settings: Settings, urls: Urls, listener: socket.socket) -> Settings:
+    """The settings that every child gets: what was left open is known by now."""
+    port = listener.getsockname()[1]
+    return settings.model_copy(update={**urls._asdict(), "home": settings.home.resolve(), "port": port})
+
+
+def _make_ready(settings: Settings, models: Sequence[str]) -> list[SlotPlan]:
+    """Everything that must be done before the first child."""
+    assert settings.database_url is not None
+    migrate.upgrade(settings.database_url)
+    with db.connect(settings.database_url, name="batchyard up") as connection:
+        # What a killed service had claimed is free at once, without waiting for its leases to run out.
+        slots.free_dead(connection, boot_id())
+    return plan_slots(settings, pull_models(settings, models))
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bind the API's address here and hand the socket down: a taken port is known at once, port 0 has a
+    number, and callers wait instead of being refused while a dead API is started again."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise StartRefused(
+            f"cannot bind {settings.host} port {settings.port}: {error.strerror}; choose another with --port"
+        ) from None
+    return listener
+
+
+def pull_models(settings: Settings, names: Sequence[str]) -> list[ModelSpec]:
+    """Have the files of these models at hand. Returns the models to plan for: them, or what is pulled."""
+    catalogue = load_catalogue(settings)
+    for broken in catalogue.broken:
+        log.warning("spec.broken", where=str(broken))
+    if not names:
+        return [spec for spec in catalogue.specs.values() if _is_pulled(settings, spec)]
+    specs = []
+    for name in names:
+        spec = catalogue.find(name)
+        if spec is None:
+            known = ", ".join(sorted(catalogue.specs)) or "none"
+            raise StartRefused(f"there is no model '{name}'; known are {known}")
+        pull(spec, settings, runtimes=[best_runtime(spec)], progress=PullLog())
+        specs.append(spec)
+    return specs
+
+
+def plan_slots(settings: Settings, specs: Sequence[ModelSpec]) -> list[SlotPlan]:
+    """The slots of this host by the settings. Raises `PlanRefused`."""
+    plans = plan(settings.slots, sorted(os.sched_getaffinity(0)), specs, families=settings.families)
+    free_mb = int(psutil.virtual_memory().available * MEMORY_SHARE) // 1024**2
+    check_memory(plans, specs, settings.memory_mb or free_mb)
+    return plans
+
+
+def child_specs(plans: Sequence[SlotPlan], listener: socket.socket) -> list[ChildSpec]:
+    """API, dispatcher, and a worker per slot."""
+    fd = listener.fileno()
+    return [
+        ChildSpec(name="api", argv=(*BATCHYARD, "api", "--fd", str(fd)), pass_fds=(fd,)),
+        ChildSpec(name="dispatcher", argv=(*BATCHYARD, "dispatch")),
+        *(
+            ChildSpec(name=f"slot {number}", argv=(*BATCHYARD, "worker", *_worker_options(slot)))
+            for number, slot in enumerate(plans, start=1)
+        ),
+    ]
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables that make a child read the same settings."""
+    return {f"BATCHYARD_{name.upper()}": str(value) for name, value in settings if value is not None}
+
+
+def url_of(settings: Settings) -> str:
+    """Where this host reaches the API."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def answers(settings: Settings) -> bool:
+    """Whether the service takes calls: GET /ready says 200."""
+    connection = http.client.HTTPConnection(url_of(settings).removeprefix("http://"), timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot: the same in every container of a host, another after a restart."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _worker_options(slot: SlotPlan) -> tuple[str, ...]:
+    return "--cores", ",".join(map(str, slot.cores)), "--families", ",".join(slot.families)
+
+
+def _is_pulled(settings: Settings, spec: ModelSpec) -> bool:
+    folder = model_folder(settings, spec)
+    try:
+        return any(not missing_files(spec, folder, name) for name in runtimes_of(spec.family, spec.runtime))
+    except BackendError:  # an unknown family or runtime: its jobs will say so
+        return False
+
+
+class PullLog:
+    """Says how far a pull has come, every two seconds."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def __call__(self, progress: PullProgress) -> None:
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + PULL_LOG_SECONDS
+        log.info("model.pulling", **asdict(progress))
