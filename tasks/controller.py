@@ -1,0 +1,120 @@
+"""What a slot keeps between drains: its connections, its engines with their parts, the pace of models.
+
+An engine outlives a drain and goes on computing what it holds while Celery passes from one wake-up to
+the next, so that handing over costs no compute.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+
+import structlog
+from celery import Celery
+
+from backends.errors import LoadFailed
+from backends.registry import FAMILIES
+from configs.models import ModelSpec
+from configs.settings import Settings
+from configs.spec_files import Catalogue, load_catalogue
+from store.slots import SlotLease
+from tasks.app import send_wake_up
+from tasks.connection import Connection
+from tasks.pace import Pace
+from tasks.pokes import PokeListener
+from tasks.recorder import Recorder
+from tasks.signals import Signals, connect
+from tasks.work import Work
+
+log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """The state of one slot. Drains take turns on it under `lock`."""
+
+    def __init__(self, settings: Settings, slot: SlotLease, families: Sequence[str]) -> None:
+        if settings.database_url is None or settings.redis_url is None:
+            raise ValueError("a worker needs BATCHYARD_DATABASE_URL and BATCHYARD_REDIS_URL")
+        self.settings = settings
+        self.slot = slot
+        self.families = list(families)
+        self.conn = Connection(settings.database_url, f"batchyard slot {slot.slot_id}")
+        redis = connect(settings.redis_url)
+        self.signals = Signals(redis)
+        self.listener = PokeListener(redis, self.families)
+        self.recorder = Recorder(settings, self.conn, self.signals)
+        self.pace = Pace()
+        self.works: dict[str, Work] = {}
+        self.catalogue: Catalogue = load_catalogue(settings)
+        self.lock = threading.Lock()
+        self.app: Celery | None = None
+        self.stopping = threading.Event()
+        self.stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def stop(self) -> None:
+        """From a signal handler: stop feeding, finish what is in flight, hand back the rest."""
+        self.stopping.set()
+        os.eventfd_write(self.stop_fd, 1)
+
+    def spec_of(self, model: str) -> ModelSpec:
+        """Raises LoadFailed when the spec has gone since the job was submitted."""
+        spec = self.catalogue.find(model)
+        if spec is None:
+            self.catalogue.refresh()
+            spec = self.catalogue.find(model)
+        if spec is None:
+            raise LoadFailed(f"model '{model}' has no spec any more", code="model_not_found")
+        return spec
+
+    def work_for(self, model: str) -> Work:
+        """The work of `model`; the least recently used idle engines go when there are too many."""
+        if model not in self.works:
+            self._make_room()
+            self.works[model] = Work(self.spec_of(model), self.settings, self.slot.cores, self.pace)
+        return self.works[model]
+
+    def _make_room(self, keep: int = 2) -> None:
+        idle = sorted((w for w in self.works.values() if w.idle), key=lambda work: work.used_at)
+        for work in idle[: max(0, len(idle) - keep + 1)]:
+            log.info("engine.unloaded", model=work.spec.name)
+            work.shut()
+            del self.works[work.spec.name]
+
+    def loaded(self) -> str | None:
+        """The model whose engine was used last."""
+        ready = [work for work in self.works.values() if work.engine is not None]
+        return max(ready, key=lambda work: work.used_at).spec.name if ready else None
+
+    def in_hand(self) -> bool:
+        return any(not work.idle for work in self.works.values())
+
+    def wake_later(self) -> None:
+        """Send the wake-up that carries on from a drain whose time is up. Lost with Redis: see `Keeper`."""
+        if self.app is not None:
+            try:
+                send_wake_up(self.app, self.families[0])
+            except Exception as error:
+                log.warning("wake_up.not_sent", error=str(error))
+
+    def close(self) -> None:
+        """End all engines and hand back what is held."""
+        for work in self.works.values():
+            work.shut()
+        if not self.conn.away:
+            for work in self.works.values():
+                self.recorder.release(work.holding)
+        self.listener.close()
+        self.conn.close()
+
+
+def families_of(names: str) -> list[str]:
+    """The families that a comma-separated list names; `all` stands for every one. Raises ValueError."""
+    if names.strip() == "all":
+        return list(FAMILIES)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    known = ", ".join(FAMILIES)
+    unknown = [name for name in wanted if name not in FAMILIES]
+    if unknown or not wanted:
+        raise ValueError(
+            f"unknown families: {', '.join(unknown) or '(none named)'}; known: {', '.join(FAMILIES)}"
+        )
+    return wanted

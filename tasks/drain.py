@@ -1,0 +1,201 @@
+"""A drain: claim → feed → record, until nothing is left for a while or its time is up.
+
+The body of every wake-up. One thread, one poll set: the engines' pipes and ends, pokes, the stop signal.
+"""
+
+import select
+import time
+
+import structlog
+
+from backends.errors import EngineDied, LoadFailed
+from backends.types import ErrorInfo, encode_result
+from configs.error_codes import status_of
+from store import jobs, records
+from store.errors import DatabaseUnavailable
+from tasks.controller import Controller
+from tasks.looking import Looker
+from tasks.work import Work
+
+log = structlog.get_logger(__name__)
+
+LAUNCH_POLL_SECONDS = 0.1  # while files are pulled there is nothing to poll
+STOP_POLL_SECONDS = 0.05
+SWEEP_SECONDS = 1.0  # how often jobs that were cancelled are looked for
+STRIKES = 2
+
+
+class Drain:
+    """One run. The engines and what they hold belong to the controller and outlive it."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.c = controller
+        self._looker = Looker(controller)
+        self._until = time.monotonic() + controller.settings.drain_seconds
+        self._sweep_at = time.monotonic() + SWEEP_SECONDS
+
+    def run(self) -> None:
+        """Drain. Afterwards the engine may go on computing what it holds: the next drain records it."""
+        c = self.c
+        c.listener.open()
+        while not c.stopping.is_set():
+            self._round()
+            if time.monotonic() >= self._until:
+                break
+            if self._lingered() and self._really_nothing():
+                return
+            self._wait()
+        if c.stopping.is_set():
+            self.finish()
+        elif c.in_hand() or not self._looker.nothing_found:
+            c.wake_later()
+        c.listener.close()
+
+    def _round(self) -> None:
+        """One turn: take events, record, look for work, feed."""
+        for work in list(self.c.works.values()):
+            self._receive(work)
+        if not self.c.conn.away:
+            try:
+                self._record()
+                self._looker.look()
+            except DatabaseUnavailable as error:
+                log.warning("database.lost", error=str(error))
+                self.c.conn.lost(error)
+        for work in list(self.c.works.values()):
+            self._launch(work)
+            work.feed()
+
+    def _record(self) -> None:
+        recorder = self.c.recorder
+        sweep = time.monotonic() >= self._sweep_at
+        for work in self.c.works.values():
+            if work.holding:
+                recorder.record_due(work.holding, work.cancel)
+                if sweep:
+                    recorder.drop_ended(work.holding, work.cancel)
+        if sweep:
+            self._sweep_at = time.monotonic() + SWEEP_SECONDS
+
+    # --- engines: launch, events, ends ----------------------------------------------------------------
+
+    def _launch(self, work: Work) -> None:
+        note = work.note
+        try:
+            work.ensure_engine()
+        except LoadFailed as error:
+            self._give_up(work, error)
+        if work.note != note and not self.c.conn.away:
+            self._tell(work)
+
+    def _tell(self, work: Work) -> None:
+        """Let the jobs say why they wait."""
+        try:
+            for job_id in work.holding.jobs():
+                jobs.set_note(self.c.conn.get(), job_id, work.note)
+        except DatabaseUnavailable as error:
+            self.c.conn.lost(error)
+
+    def _give_up(self, work: Work, error: LoadFailed) -> None:
+        """The model cannot be loaded: its jobs fail with the reason."""
+        log.error("model.not_loaded", model=work.spec.name, code=error.code, error=error.message)
+        work.shut()
+        try:
+            self.c.recorder.fail_jobs(work.holding, error)
+        except DatabaseUnavailable as unavailable:
+            self.c.conn.lost(unavailable)
+
+    def _receive(self, work: Work) -> None:
+        try:
+            work.receive()
+            if work.stalled() and work.engine is not None:
+                work.engine.kill()
+                in_flight = work.engine.in_flight
+                error = EngineDied("no progress within the limit", signal=None, in_flight=in_flight)
+                self._died(work, error, hung=True)
+        except EngineDied as error:
+            self._died(work, error)
+
+    def _died(self, work: Work, error: EngineDied, *, hung: bool = False) -> None:
+        try:
+            for key, reason in work.died(error, hung=hung).items():
+                self._strike(work, key, reason)
+        except LoadFailed as failed:
+            self._give_up(work, failed)
+        except DatabaseUnavailable as unavailable:
+            self.c.conn.lost(unavailable)
+
+    def _strike(self, work: Work, key: int, reason: str) -> None:
+        """Count a strike; the second one fails the part."""
+        held = work.holding.parts[key]
+        if records.strike(self.c.conn.get(), held.chunk.claim.job_id, held.n, reason) < STRIKES:
+            return
+        code = "engine_timeout" if reason == "engine_timeout" else "engine_crashed"
+        info = ErrorInfo(code, f"the native library ended twice on this item ({reason})")
+        work.holding.finish(key, status=status_of(code), units=0, data=encode_result(info))
+
+    # --- waiting and ending ----------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Sleep until an engine speaks or ends, a poke or the stop signal comes, or a clock is due."""
+        c = self.c
+        c.listener.open()
+        poke_fd = c.listener.fileno()
+        now, due = time.monotonic(), [self._looker.look_at, self._until]
+        if any(not work.idle and work.engine is None for work in c.works.values()):
+            due.append(now + LAUNCH_POLL_SECONDS)
+        ready = self._poll(min(due) - now, c.stop_fd, poke_fd)
+        if poke_fd in ready and c.listener.read():
+            self._looker.poked()
+
+    def _poll(self, seconds: float, *others: int | None) -> set[int]:
+        poller = select.poll()
+        engines = [fd for work in self.c.works.values() for fd in (work.fileno(), work.pidfd)]
+        for fd in (*others, *engines):
+            if fd is not None:
+                poller.register(fd, select.POLLIN)
+        return {fd for fd, _ in poller.poll(max(0, round(seconds * 1000)))}
+
+    def _lingered(self) -> bool:
+        """Nothing is in hand or found, and has not been for a while."""
+        if self.c.in_hand():
+            self._looker.found_at = time.monotonic()
+            return False
+        quiet = time.monotonic() - self._looker.found_at
+        return self._looker.nothing_found and quiet > self.c.settings.linger_seconds
+
+    def _really_nothing(self) -> bool:
+        """Unsubscribe, then look once more: a poke that came between would have woken nobody."""
+        self.c.listener.close()
+        self._looker.poked()
+        self._round()
+        return not self.c.in_hand()
+
+    def finish(self) -> None:
+        """The slot stops: what is in flight gets its time, then everything else is handed back."""
+        until = time.monotonic() + self.c.settings.stop_seconds
+        for work in self.c.works.values():
+            if work.engine is not None:
+                work.cancel(set(work.engine.held))
+        while time.monotonic() < until and self._in_flight():
+            self._poll(STOP_POLL_SECONDS)
+            for work in list(self.c.works.values()):
+                self._receive(work)
+        try:
+            for work in self.c.works.values():
+                self.c.recorder.record_due(work.holding, work.cancel, all_rows=True)
+                self.c.recorder.release(work.holding)
+        except DatabaseUnavailable as error:
+            self.c.conn.lost(error)
+
+    def _in_flight(self) -> bool:
+        return any(w.engine is not None and w.engine.in_flight for w in self.c.works.values())
+
+
+def drain(controller: Controller) -> None:
+    """The plain body of a wake-up. A second one that arrives meanwhile finds nothing to do."""
+    if controller.lock.acquire(blocking=False):
+        try:
+            Drain(controller).run()
+        finally:
+            controller.lock.release()

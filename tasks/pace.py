@@ -1,0 +1,35 @@
+"""How fast models are, measured while they run, and the size of a cut that follows from it."""
+
+from collections.abc import Mapping
+
+from backends.types import Lane
+
+CUT_SECONDS = {Lane.INTERACTIVE: 1.0, Lane.BULK: 5.0}  # work in one chunk
+CUT_MOST = {Lane.INTERACTIVE: 64, Lane.BULK: 512}
+CUT_UNMEASURED = {Lane.INTERACTIVE: 1, Lane.BULK: 32}
+WEIGHT = 0.2  # of the newest measurement, for each 32 parts that it stands on
+
+
+class Pace:
+    """Seconds of compute per part of each model, as a moving average."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        return self._seconds
+
+    def measured(self, model: str, parts: int, seconds: float) -> None:
+        """`parts` of `model` took `seconds` together."""
+        newest = seconds / parts
+        known = self._seconds.get(model)
+        weight = 1.0 if known is None else min(1.0, WEIGHT * parts / 32)
+        self._seconds[model] = newest if known is None else known + weight * (newest - known)
+
+    def sizes(self, lane: Lane) -> dict[str, int]:
+        """Parts per chunk for every measured model."""
+        return {
+            model: max(1, min(CUT_MOST[lane], round(CUT_SECONDS[lane] / max(seconds, 1e-6))))
+            for model, seconds in self._seconds.items()
+        }

@@ -1,0 +1,109 @@
+"""Redis signals: pokes, answers, and who listens. All of them may be lost; the database is the truth.
+
+poke:<family>   to slots that are awake: look again
+poke:dispatch   to the dispatcher: a job wants validating or settling
+answers         to the API: a job that somebody waits for has ended, with its result when that is small
+"""
+
+from contextlib import suppress
+from typing import Any, cast
+
+import msgspec
+import redis
+import redis.asyncio
+from redis.exceptions import RedisError
+
+PREFIX = "batchyard:"
+ANSWERS = PREFIX + "answers"
+DISPATCH = PREFIX + "poke:dispatch"
+ANSWER_LIMIT_BYTES = 256 * 1024  # larger results are read from the database
+CONNECT_SECONDS = 2.0
+
+
+def poke_channel(family: str) -> str:
+    return f"{PREFIX}poke:{family}"
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True):
+    """A job has ended. `status` and `data` are its only part's result, when it has one part and fits."""
+
+    job_id: int
+    status: int | None = None
+    data: bytes | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+decode_answered = msgspec.msgpack.Decoder(Answered).decode
+
+
+def encode_answered(answered: Answered) -> bytes:
+    if answered.data is not None and len(answered.data) > ANSWER_LIMIT_BYTES:
+        answered = Answered(answered.job_id)
+    return _encoder.encode(answered)
+
+
+def connect(url: str) -> redis.Redis:
+    """A client for the controller and the dispatcher. Nothing is sent before the first command."""
+    return redis.Redis.from_url(
+        url, socket_timeout=CONNECT_SECONDS, socket_connect_timeout=CONNECT_SECONDS, protocol=2
+    )
+
+
+def connect_async(url: str) -> redis.asyncio.Redis:
+    """A client for the API."""
+    return redis.asyncio.Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, protocol=2)
+
+
+class Signals:
+    """The sending side for synchronous code. A Redis that is away is a signal lost, never an error."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def _publish(self, channel: str, message: bytes = b"") -> int:
+        with suppress(RedisError, OSError):
+            return int(cast(Any, self._client.publish(channel, message)))
+        return 0
+
+    def poke(self, family: str) -> int:
+        """Tell awake slots of `family` to look; returns how many listen."""
+        return self._publish(poke_channel(family))
+
+    def poke_dispatcher(self) -> None:
+        self._publish(DISPATCH)
+
+    def answered(self, answered: Answered) -> None:
+        self._publish(ANSWERS, encode_answered(answered))
+
+    def reachable(self) -> bool:
+        with suppress(RedisError, OSError):
+            return bool(self._client.ping())
+        return False
+
+    def listeners(self, family: str) -> int:
+        with suppress(RedisError, OSError):
+            [(_, count)] = cast(Any, self._client.pubsub_numsub(poke_channel(family)))
+            return int(count)
+        return 0
+
+    def backlog(self, family: str) -> int | None:
+        """Wake-ups of `family` that no slot has picked up; None when Redis is away."""
+        with suppress(RedisError, OSError):
+            return int(cast(Any, self._client.llen(PREFIX + family)))
+        return None
+
+
+class AsyncSignals:
+    """The sending side for the API."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+
+    async def poke(self, family: str) -> int:
+        with suppress(RedisError, OSError):
+            return int(cast(Any, await self._client.publish(poke_channel(family), b"")))
+        return 0
+
+    async def poke_dispatcher(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._client.publish(DISPATCH, b"")

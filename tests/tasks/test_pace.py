@@ -1,0 +1,40 @@
+"""How fast models are, and the cut that follows."""
+
+import pytest
+
+from backends.types import Lane
+from tasks.pace import CUT_MOST, Pace
+
+
+def test_the_first_measurement_counts_whole() -> None:
+    pace = Pace()
+    pace.measured("m", parts=1, seconds=0.5)
+    assert pace.seconds["m"] == 0.5
+
+
+def test_a_measurement_on_many_parts_weighs_more_than_one_on_few() -> None:
+    few, many = Pace(), Pace()
+    for pace in (few, many):
+        pace.measured("m", parts=32, seconds=32.0)
+    few.measured("m", parts=4, seconds=8.0)
+    many.measured("m", parts=128, seconds=256.0)
+    assert 1.0 < few.seconds["m"] < many.seconds["m"] <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("lane", "seconds", "size"),
+    [
+        (Lane.BULK, 0.05, 100),  # five seconds' worth
+        (Lane.INTERACTIVE, 0.05, 20),  # one second's worth
+        (Lane.BULK, 60.0, 1),  # never less than one
+        (Lane.BULK, 0.0, CUT_MOST[Lane.BULK]),  # nor more than the bound, however fast
+    ],
+)
+def test_a_chunk_holds_a_bounded_time_of_work(lane: Lane, seconds: float, size: int) -> None:
+    pace = Pace()
+    pace.measured("m", parts=10, seconds=10 * seconds)
+    assert pace.sizes(lane) == {"m": size}
+
+
+def test_an_unmeasured_model_has_no_size() -> None:
+    assert Pace().sizes(Lane.BULK) == {}
