@@ -1,0 +1,74 @@
+"""JSON in and out. Bodies are read under a limit and checked against msgspec structs; replies are encoded
+from them. Unknown fields are named rather than dropped, so that a typo never goes unnoticed."""
+
+import re
+from typing import TypeVar
+
+import msgspec
+from fastapi import Request, Response
+
+from api.errors import ApiError
+
+T = TypeVar("T")
+JSON = "application/json"
+
+# msgspec writes "<what> - at `$.<where>`".
+_PLACED = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?", re.DOTALL)
+_FIELD = re.compile(r"Object (?P<kind>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
+_WRONG_TYPE = re.compile(r"Expected `[^`]*`, got `[^`]*`")
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises `ApiError` (body_too_large) as soon as more than `limit` bytes are sure."""
+    refuse_declared_size(request, limit)
+    received, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        received.append(chunk)
+    return b"".join(received)
+
+
+def refuse_declared_size(request: Request, limit: int) -> None:
+    """Refuse by Content-Length alone, before a byte of the body is read."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large(limit)
+
+
+def too_large(limit: int) -> ApiError:
+    return ApiError("body_too_large", f"The request body is larger than {limit:,} bytes.")
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """The body as a `kind` struct. Raises `ApiError` that names the field at fault."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError("invalid_json", f"The body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise ApiError("invalid_json", "The body is nested too deeply.") from None
+
+
+def reply(value: msgspec.Struct, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status_code=status, media_type=JSON)
+
+
+def _wrong_field(message: str) -> ApiError:
+    """Turn msgspec's sentence into a code and a param."""
+    placed = _PLACED.fullmatch(message)
+    what, where = (placed["what"], placed["where"] or "") if placed else (message, "")
+    if field := _FIELD.fullmatch(what):
+        param = f"{where}.{field['name']}" if where else field["name"]
+        if field["kind"] == "missing required":
+            return ApiError(
+                "missing_required_parameter", f"Missing required parameter: '{param}'.", param=param
+            )
+        return ApiError("invalid_request", f"Unknown parameter: '{param}'.", param=param)
+    code = "invalid_type" if _WRONG_TYPE.fullmatch(what) else "invalid_value"
+    if not where:
+        return ApiError(code, f"Invalid body: {what}.")
+    return ApiError(code, f"Invalid '{where}': {what}.", param=where)
