@@ -47,8 +47,8 @@ class Engine:
     """One engine, from its start to its end.
 
     `state` is starting until the model is loaded, ready, draining between `close_feed` and the end of
-    the backend's run, dead at last. Call `kill` or `stop` at the end, also for an engine that died by
-    itself: `fileno()` and `pidfd` are good until then. `info` is what the backend says of its model.
+    the backend's run, dead at last. `fileno()` and `pidfd` are closed when it is dead (by `kill` or
+    `stop`, or once `receive` has raised). `info` is what the backend says of its model.
     """
 
     command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "backends.engine_child")
@@ -108,6 +108,8 @@ class Engine:
     def feed(self, parts: Sequence[Part]) -> None:
         """Hand parts over. Interactive ones may exceed `room`. A key is never used twice. What the pipe
         does not take is kept, and sent by `receive`. Opens a closed feed."""
+        if self._end is not None:
+            raise self._end.with_traceback(None)
         if not parts:
             return
         if known := [part.key for part in parts if part.key in self._held or part.key in self._in_flight]:
@@ -150,7 +152,7 @@ class Engine:
 
     def receive(self) -> list[Event]:
         """What has happened, without waiting. Raises `LoadFailed` when the model cannot be loaded, and
-        `EngineDied` when the child has ended and its last events were given; both again and again."""
+        `EngineDied` when the child has ended and its last events were given; both at every further call."""
         if self._end is None:
             ended = self._process.ended  # asked before reading: nothing can follow what is read then
             events = self._read()
@@ -170,8 +172,8 @@ class Engine:
             self.state = "dead"
             self._process.kill()
             self._process.reap()
+            self._process.close()
             self._end = self._death()
-        self._process.close()
 
     def stop(self, timeout: float) -> None:
         """End it politely, so that the backend can close its model; by force after `timeout` seconds.
@@ -193,6 +195,8 @@ class Engine:
     # --- inside
 
     def _send(self, message: ToEngine) -> None:
+        if self.state == "dead":
+            return
         self._outbox.push(message)
         self._flush()
         self._process.watch(writable=self._outbox.size > 0)
@@ -247,6 +251,7 @@ class Engine:
     def _bury(self) -> None:
         """The child has ended, or talks nonsense: collect it and find the reason."""
         self._process.reap()
+        self._process.close()
         starting = self.state == "starting"
         self.state = "dead"
         self._end = self._broken or (self._failed_start() if starting else self._death())
@@ -261,12 +266,12 @@ class Engine:
 
     def _death(self) -> EngineDied:
         message = f"the engine of model '{self.model}' ({self.runtime}) {self._process.end}"
-        return EngineDied(message, signal=self._process.signal, in_flight=self.in_flight)
+        return EngineDied(message, signal=self._process.signal_number, in_flight=self.in_flight)
 
     def _failed_start(self) -> LoadFailed:
         what = f"runtime '{self.runtime}' {self._process.end} while loading model '{self.model}'"
-        if self._process.signal in CRASHES:
+        if self._process.signal_number in CRASHES:
             hint = "its native library does not fit this CPU, or the model's files are damaged"
             return LoadFailed(f"{what}: {hint}; see: batchyard doctor", code="bad_native_build")
-        hint = "; is there enough memory?" if self._process.signal else "; the worker's log says more"
+        hint = "; is there enough memory?" if self._process.signal_number else "; the worker's log says more"
         return LoadFailed(what + hint, code="model_load_failed")

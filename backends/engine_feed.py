@@ -108,15 +108,11 @@ class PipeFeed:
         """Send, or keep what the pipe does not take. Waits only when too much has piled up."""
         self._outbox.push(message)
         self._flush()
-        while self._outbox.size > MOST_WAITING_BYTES:
-            select.select([], [self._stream], [])
-            self._flush()
+        self._flush_until(MOST_WAITING_BYTES)
 
     def flush(self) -> None:
         """Wait until everything is sent."""
-        while self._outbox.size:
-            select.select([], [self._stream], [])
-            self._flush()
+        self._flush_until(0)
 
     # --- inside
 
@@ -125,6 +121,13 @@ class PipeFeed:
             self._outbox.flush()
         except OSError:
             os._exit(0)  # the controller is gone: nobody waits for what we hold
+
+    def _flush_until(self, size: int) -> None:
+        poll = select.poll()
+        poll.register(self._stream, select.POLLOUT)
+        while self._outbox.size > size:
+            poll.poll()
+            self._flush()
 
     def _send_events(self) -> None:
         if self._events:

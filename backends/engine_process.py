@@ -29,7 +29,7 @@ CRASHES = frozenset(
 
 class EngineProcess:
     """A running child: `stream` is our end of its pipe, `log` what it writes, `pidfd` readable once it
-    has ended."""
+    has ended. Reap it, then close it."""
 
     def __init__(self, command: Sequence[str], *, threads: int, **names: str) -> None:
         self.stream, theirs = socket.socketpair()
@@ -45,6 +45,7 @@ class EngineProcess:
         self.pidfd = os.pidfd_open(self.pid)
         self.log = EngineLog(self._popen.stdout, **names)
         self._epoll = select.epoll()
+        self._epoll_fd = self._epoll.fileno()
         self._stream_events = select.EPOLLIN
         self._epoll.register(self.stream, self._stream_events)
         self._epoll.register(self.log, select.EPOLLIN)
@@ -52,14 +53,14 @@ class EngineProcess:
 
     def fileno(self) -> int:
         """One descriptor for a poll loop: readable when the stream, the log or the pidfd needs a look."""
-        return self._epoll.fileno()
+        return self._epoll_fd
 
     @property
     def ended(self) -> bool:
         return self._popen.poll() is not None
 
     @property
-    def signal(self) -> int | None:
+    def signal_number(self) -> int | None:
         """The signal that ended the process; None if it exited by itself, or runs."""
         status = self._popen.returncode
         return -status if status is not None and status < 0 else None
@@ -67,10 +68,10 @@ class EngineProcess:
     @property
     def end(self) -> str:
         """How the process ended, in words."""
-        if self.signal is None:
+        if self.signal_number is None:
             return f"exited with status {self._popen.returncode}"
         names = {number.value: number.name for number in signal.Signals}
-        return f"was ended by {names.get(self.signal, f'signal {self.signal}')}"
+        return f"was ended by {names.get(self.signal_number, f'signal {self.signal_number}')}"
 
     def watch(self, *, writable: bool) -> None:
         """Have `fileno` tell also when the stream takes more; stop watching a log that has ended."""
@@ -84,7 +85,7 @@ class EngineProcess:
 
     def wait(self, seconds: float) -> bool:
         """Wait for `fileno` to be readable."""
-        return bool(select.select([self._epoll], [], [], max(0.0, seconds))[0])
+        return bool(self._epoll.poll(max(0.0, seconds)))
 
     def hang_up(self) -> None:
         """Tell the child that nothing more will come; what it says is still heard."""
@@ -105,8 +106,6 @@ class EngineProcess:
 
     def close(self) -> None:
         """Free the descriptors of a child that was reaped."""
-        if self._epoll.closed:
-            return
         assert self._popen.stdin is not None
         self._epoll.close()
         self.log.close()
