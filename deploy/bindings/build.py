@@ -58,7 +58,7 @@ class Recipe:
 
 
 RECIPES = (
-    # GGML_NATIVE: every instruction set of this CPU. No mtmd (images): its sources double the compile time.
+    # GGML_NATIVE: every instruction set of this CPU. Without mtmd, which reads images: nothing here uses it.
     Recipe(module="llama_cpp", cmake=("-DGGML_NATIVE=ON", "-DLLAVA_BUILD=OFF", "-DGGML_CCACHE=OFF")),
 )
 
