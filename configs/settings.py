@@ -31,19 +31,28 @@ def default_models() -> Path:
 class Settings(BaseSettings):
     """Everything that an operator can set. Units are in the names; sizes are bytes unless said."""
 
-    model_config = SettingsConfigDict(env_prefix="BATCHYARD_", extra="ignore", frozen=True)
+    # An empty variable counts as unset: compose files and .env files cannot leave one out.
+    model_config = SettingsConfigDict(
+        env_prefix="BATCHYARD_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
-    home: Path = Field(default_factory=default_home, description="data of the embedded services and blobs")
-    models: Path = Field(default_factory=default_models, description="folder of pulled model files")
+    home: Path = Field(
+        default_factory=default_home,
+        description="all data; default ~/.local/share/batchyard, for root /var/lib/batchyard",
+    )
+    models: Path = Field(
+        default_factory=default_models,
+        description="pulled model files, shared by all homes; default ~/.cache/batchyard/models",
+    )
     specs: Path | None = Field(
-        None, description="folder of your own model specs (*.yaml); default HOME/specs"
+        None, description="folder of your own model specs (*.yaml); default: specs in the home"
     )
 
     host: str = Field("127.0.0.1", description="address the API binds")
     port: int = Field(8080, ge=0, le=65535, description="port the API binds")
     database_url: str | None = Field(None, description="postgresql://…; default: the embedded Postgres")
     redis_url: str | None = Field(None, description="redis://… or unix://…; default: the embedded Redis")
-    blob_url: str | None = Field(None, description="file:///…; default HOME/blobs")
+    blob_url: str | None = Field(None, description="file:///…; default: blobs in the home")
     api_key: str | None = Field(None, min_length=8, description="bootstraps one API key at start")
 
     slots: str = Field("auto", description='auto, a number of slots, or core sets such as "0-3,4-7"')
@@ -73,7 +82,9 @@ class Settings(BaseSettings):
     part_inputs: int = Field(256, gt=0, description="inputs per part of a large embeddings call")
     call_timeout_seconds: float = Field(600.0, gt=0, description="longest wait of an awaited call")
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="events below this level are not logged"
+    )
     log_format: Literal["json", "console"] = Field("console", description="structured logs as JSON or text")
 
     @property
