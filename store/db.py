@@ -1,7 +1,10 @@
 """Connections to Postgres: psycopg 3, autocommit, the same session settings everywhere.
 
 Every statement is its own transaction unless a function opens one (`with conn.transaction()`). Only
-this folder commits. Errors that mean "not now" leave through `map_errors` as `DatabaseUnavailable`.
+this folder commits.
+
+Errors that mean "not now" become `DatabaseUnavailable` in `map_errors`: it decorates every synchronous
+function of the store, and `borrow` applies it to whatever the asynchronous ones do.
 """
 
 import select
@@ -14,6 +17,8 @@ from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool
 
 from store.errors import DatabaseUnavailable
+
+Pool = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
 
 # jit costs more than it saves on short statements; prepare_threshold=1 prepares from the second run on.
 SESSION_SETTINGS = "SET jit = off; SET TimeZone = 'UTC'"
@@ -41,7 +46,7 @@ def connect(url: str, *, name: str) -> Connection[tuple[Any, ...]]:
     return conn
 
 
-def open_pool(url: str, *, name: str, size: int = 8) -> AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]:
+def open_pool(url: str, *, name: str, size: int = 8) -> Pool:
     """A pool of at most `size` connections, not opened yet: `await pool.open()` does that."""
     return AsyncConnectionPool(
         url,
@@ -56,10 +61,21 @@ def open_pool(url: str, *, name: str, size: int = 8) -> AsyncConnectionPool[Asyn
     )
 
 
+@map_errors()
+def ping(conn: Connection[Any]) -> None:
+    """Asks whether the connection still works. Raises `DatabaseUnavailable`."""
+    conn.execute("SELECT 1")
+
+
+@map_errors()
+def try_lock(conn: Connection[Any], key: int) -> bool:
+    """Takes the advisory lock `key`, if it is free, for as long as the connection lives."""
+    row = conn.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+    return row is not None and bool(row[0])
+
+
 @asynccontextmanager
-async def borrow(
-    pool: AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]],
-) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
+async def borrow(pool: Pool) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
     """A connection of the pool for the block. Raises `DatabaseUnavailable`, also for what fails inside."""
     with map_errors():
         async with pool.connection() as conn:

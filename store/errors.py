@@ -4,7 +4,7 @@ StoreError
 ├── DatabaseUnavailable   Postgres cannot be reached, went away, or gave up on a statement; try again
 ├── SchemaUnknown         the database was migrated by a newer (or another) version of this program
 ├── CoresTaken            a slot asked for cores that another slot of this host owns
-└── BlobTooLarge          more bytes than the limit
+└── BlobTooLarge          more bytes than the limit (`store/blobs.py`)
 """
 
 from collections.abc import Mapping
@@ -30,11 +30,3 @@ class CoresTaken(StoreError):
         self.holders = dict(holders)
         taken = ", ".join(f"core {core} by {holder}" for core, holder in sorted(self.holders.items()))
         super().__init__(f"already taken: {taken}")
-
-
-class BlobTooLarge(StoreError):
-    """More bytes were written than the limit allows; nothing of them is kept."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        super().__init__(f"larger than the limit of {limit_bytes} bytes")

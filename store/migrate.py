@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from store.errors import DatabaseUnavailable, SchemaUnknown
 
-MIGRATION_LOCK = 0x62617463  # any number that all versions agree on; this one spells "batc"
+MIGRATION_LOCK = 0x6D696772  # any number that all versions agree on; this one spells "migr"
 
 
 def upgrade(url: str, revision: str = "head") -> None:

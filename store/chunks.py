@@ -1,0 +1,266 @@
+"""Chunks: claiming parts of a job under a lease, keeping the lease, taking over a lost one.
+
+What a chunk's holder records is `store/records.py`. All functions are for the synchronous connection of
+a slot. The clock is the database's.
+
+Nobody waits in a circle, since whoever locks a job's row as well as chunks of it holds the job's progress
+row first; a claim only inserts chunks, and takes the caller's share last.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from store.db import map_errors
+from store.ids import new_token
+
+# Seconds of compute by which a slot prefers the model it has loaded over a caller who has had less.
+AFFINITY_SECONDS = 30.0
+# Seconds of compute that a caller who has not asked for a while may catch up.
+CREDIT_SECONDS = 60.0
+# What a part of a model is charged with until the slot has measured one.
+UNMEASURED_SECONDS = 0.1
+# A head may be claimed empty by others while we wait for its lock: look again, so many times.
+CLAIM_ATTEMPTS = 8
+
+
+class ChunkRef(NamedTuple):
+    """What names a chunk and proves that its holder has not been replaced."""
+
+    chunk_id: int
+    epoch: int
+    token: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Parts `lo` ≤ n < `hi` of a job, held by a slot. `losses` counts holders that went away."""
+
+    chunk_id: int
+    job_id: int
+    suffix: str
+    view: str
+    family: str
+    model: str
+    endpoint: str
+    lane: str
+    key_id: int
+    lo: int
+    hi: int
+    epoch: int
+    token: int
+    losses: int
+
+    @property
+    def ref(self) -> ChunkRef:
+        return ChunkRef(self.chunk_id, self.epoch, self.token)
+
+
+# The head of a caller: the first of its jobs that this slot could serve. One index probe each.
+_HEAD = """
+    SELECT id, priority, model FROM job
+    WHERE ready AND next_part < parts
+      AND family = caller.family AND lane = caller.lane AND key_id = caller.key_id AND cores <= %(cores)s
+      AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model)
+"""
+_FIRST = "ORDER BY priority DESC, id LIMIT 1"
+_HEADS_OF_ANY_MODEL = f"({_HEAD} {_FIRST}) UNION ({_HEAD} AND model = %(loaded)s {_FIRST})"
+_HEADS_OF_ONE_MODEL = f"({_HEAD} AND model = %(only_model)s {_FIRST})"
+
+# `caller` walks the index from key to key (a skip scan), so that its cost is the number of keys with
+# work, not the number of jobs. The head is locked with NO KEY UPDATE: recording results only needs the
+# job's key and goes on meanwhile. No SKIP LOCKED: a second slot would see an empty queue and go idle.
+# One row when there was a head; its chunk is NULL when others emptied the head while we waited.
+_CLAIM = """
+WITH RECURSIVE caller (rank, family, lane, key_id) AS (
+    SELECT wanted.rank, family, wanted.lane, (
+        SELECT min(key_id) FROM job
+        WHERE ready AND next_part < parts AND job.family = families.family AND job.lane = wanted.lane)
+    FROM unnest(%(families)s::text[]) AS families (family)
+    CROSS JOIN unnest(%(lanes)s::text[]) WITH ORDINALITY AS wanted (lane, rank)
+    UNION ALL
+    SELECT rank, family, lane, (
+        SELECT min(key_id) FROM job
+        WHERE ready AND next_part < parts AND job.family = caller.family AND job.lane = caller.lane
+          AND key_id > caller.key_id)
+    FROM caller WHERE key_id IS NOT NULL
+), head AS (
+    SELECT caller.*, first.id, first.priority, first.model, coalesce(share.vtime, 0) AS vtime
+    FROM caller
+    CROSS JOIN LATERAL ({heads}) AS first
+    LEFT JOIN share USING (family, lane, key_id)
+), best AS (
+    SELECT id, rank, (SELECT max(vtime) FROM head AS other WHERE other.rank = head.rank) AS most FROM head
+    ORDER BY rank, priority DESC,
+             vtime - CASE WHEN model = %(loaded)s THEN %(affinity)s ELSE 0 END, id
+    LIMIT 1
+), locked AS (
+    SELECT job.id, job.next_part AS lo, least(job.parts, job.next_part + coalesce(cut.size, %(size)s)) AS hi,
+           coalesce(cut.seconds, %(unmeasured)s) AS seconds
+    FROM best JOIN job USING (id)
+    LEFT JOIN unnest(%(models)s::text[], %(sizes)s::int[], %(seconds)s::float8[])
+        AS cut (model, size, seconds) ON cut.model = job.model
+    WHERE job.ready AND job.next_part < job.parts
+    FOR NO KEY UPDATE OF job
+), advanced AS (
+    UPDATE job SET next_part = locked.hi, started_at = coalesce(started_at, now()),
+                   state = CASE state WHEN 'queued' THEN 'running' ELSE state END
+    FROM locked WHERE job.id = locked.id
+    RETURNING job.id, suffix, view, family, model, endpoint, lane, key_id,
+              locked.lo, locked.hi, locked.seconds
+), charged AS (
+    INSERT INTO share (family, lane, key_id, vtime)
+    SELECT family, lane, key_id,
+           greatest(0, best.most - %(credit)s) + seconds * (hi - lo) / api_key.weight
+    FROM advanced JOIN api_key ON api_key.id = key_id CROSS JOIN best
+    ON CONFLICT (family, lane, key_id) DO UPDATE SET vtime = greatest(
+        excluded.vtime, share.vtime + (SELECT seconds * (hi - lo) / api_key.weight
+                                       FROM advanced JOIN api_key ON api_key.id = advanced.key_id))
+), cut AS (
+    INSERT INTO chunk (job_id, lo, hi, token, slot_id, lease_until)
+    SELECT id, lo, hi, %(token)s, %(slot_id)s, now() + make_interval(secs => %(lease)s) FROM advanced
+    RETURNING id, epoch, token, losses
+)
+SELECT cut.id AS chunk_id, advanced.id AS job_id, suffix, view, family, model, endpoint, lane, key_id, lo, hi,
+       epoch, token, losses, set_config('synchronous_commit', 'off', true)
+FROM best LEFT JOIN advanced USING (id) LEFT JOIN cut ON true
+"""
+_CLAIM_ANY_MODEL = _CLAIM.format(heads=_HEADS_OF_ANY_MODEL)
+_CLAIM_ONE_MODEL = _CLAIM.format(heads=_HEADS_OF_ONE_MODEL)
+
+# SKIP LOCKED is right here: a chunk that is locked is being taken over, or recorded by its holder.
+# A released chunk (its lease is -infinity) was given back politely, which is no loss.
+_RECLAIM = """
+WITH lost AS (
+    SELECT chunk.id FROM chunk JOIN job ON job.id = chunk.job_id
+    WHERE chunk.state = 'running' AND chunk.lease_until < now() AND job.state = 'running' AND job.ready
+      AND job.family = ANY (%(families)s) AND job.cores <= %(cores)s
+      AND (%(only_model)s::text IS NULL OR job.model = %(only_model)s)
+      AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model)
+    ORDER BY job.lane = 'interactive' DESC, chunk.lease_until
+    LIMIT 1
+    FOR NO KEY UPDATE OF chunk SKIP LOCKED
+)
+UPDATE chunk SET epoch = epoch + 1, token = %(token)s, slot_id = %(slot_id)s, claimed_at = now(),
+                 losses = losses + (lease_until > '-infinity')::int,
+                 lease_until = now() + make_interval(secs => %(lease)s)
+FROM lost, job
+WHERE chunk.id = lost.id AND job.id = chunk.job_id
+RETURNING chunk.id AS chunk_id, job.id AS job_id, suffix, view, family, model, endpoint, lane, key_id, lo, hi,
+          epoch, token, losses
+"""
+
+# Rows are locked by id, as everywhere that several chunks are locked at once.
+_HELD = """
+WITH held AS (
+    SELECT chunk.id FROM chunk
+    JOIN unnest(%(ids)s::bigint[], %(epochs)s::int[], %(tokens)s::bigint[]) AS ref (id, epoch, token)
+        USING (id, epoch, token)
+    WHERE state = 'running' ORDER BY id FOR NO KEY UPDATE OF chunk
+)
+"""
+_RENEW = f"""{_HELD}
+UPDATE chunk SET lease_until = now() + make_interval(secs => %(lease)s)
+FROM held WHERE chunk.id = held.id
+RETURNING chunk.id, set_config('synchronous_commit', 'off', true)
+"""
+_RELEASE = f"{_HELD} UPDATE chunk SET lease_until = '-infinity' FROM held WHERE chunk.id = held.id"
+
+
+@map_errors()
+def claim(
+    conn: Connection[Any],
+    *,
+    slot_id: int,
+    families: Sequence[str],
+    lanes: Sequence[str],
+    cores: int,
+    lease_seconds: float,
+    sizes: Mapping[str, int],
+    default_size: int,
+    seconds: Mapping[str, float],
+    loaded: str | None,
+    only_model: str | None,
+) -> Claim | None:
+    """Cuts the next chunk off a job's head; None where there is nothing for this slot.
+
+    Order: `lanes` as given, then priority, then the caller (API key) that has had the least compute, then
+    age; the model `loaded` counts as `AFFINITY_SECONDS` less. `sizes` (parts) and `seconds` (per part) go
+    by model. Jobs that want more than `cores`, and paused models, are left alone; so is every model but
+    `only_model`, where given. The commit does not wait for the disk: a claim that a crash forgets is
+    fenced by its token.
+    """
+    models = sorted({*sizes, *seconds})
+    values = {
+        "families": list(families),
+        "lanes": list(lanes),
+        "cores": cores,
+        "loaded": loaded,
+        "only_model": only_model,
+        "affinity": AFFINITY_SECONDS,
+        "credit": CREDIT_SECONDS,
+        "size": default_size,
+        "unmeasured": UNMEASURED_SECONDS,
+        "models": models,
+        "sizes": [sizes.get(model, default_size) for model in models],
+        "seconds": [seconds.get(model, UNMEASURED_SECONDS) for model in models],
+        "slot_id": slot_id,
+        "lease": lease_seconds,
+    }
+    statement = _CLAIM_ANY_MODEL if only_model is None else _CLAIM_ONE_MODEL
+    for _ in range(CLAIM_ATTEMPTS):
+        row = conn.execute(statement, values | {"token": new_token()}).fetchone()
+        if row is None:
+            return None
+        *columns, _ = row
+        if columns[0] is not None:
+            return Claim(**dict(zip(Claim.__dataclass_fields__, columns, strict=True)))
+    return None
+
+
+@map_errors()
+def reclaim(
+    conn: Connection[Any],
+    *,
+    slot_id: int,
+    families: Sequence[str],
+    cores: int,
+    lease_seconds: float,
+    only_model: str | None,
+) -> Claim | None:
+    """Takes over one chunk whose lease has run out or was released, under the next epoch and a new token.
+
+    What its last holder recorded stays recorded (`items.load_parts` leaves it out); what it still writes
+    is void. Somebody who waits goes first.
+    """
+    values = {
+        "slot_id": slot_id,
+        "families": list(families),
+        "cores": cores,
+        "lease": lease_seconds,
+        "only_model": only_model,
+        "token": new_token(),
+    }
+    with conn.cursor(row_factory=class_row(Claim)) as cursor:
+        return cursor.execute(_RECLAIM, values).fetchone()
+
+
+@map_errors()
+def renew(conn: Connection[Any], refs: Sequence[ChunkRef], lease_seconds: float) -> set[int]:
+    """Extends the leases of chunks that nothing is recorded for meanwhile; the ids that are still ours."""
+    rows = conn.execute(_RENEW, _columns(refs) | {"lease": lease_seconds}).fetchall()
+    return {row[0] for row in rows}
+
+
+@map_errors()
+def release(conn: Connection[Any], refs: Sequence[ChunkRef]) -> None:
+    """Gives chunks back at once, what is unrecorded of them; no loss is counted."""
+    conn.execute(_RELEASE, _columns(refs))
+
+
+def _columns(refs: Sequence[ChunkRef]) -> dict[str, list[int]]:
+    ids, epochs, tokens = zip(*refs, strict=True) if refs else ((), (), ())
+    return {"ids": list(ids), "epochs": list(epochs), "tokens": list(tokens)}

@@ -1,0 +1,237 @@
+"""How jobs get from state to state without a caller: what the dispatcher does, and a slot that cannot.
+
+Ending a job before all its parts are recorded takes two steps. It is *closed* first: nothing more of it is
+claimed, and what holders of its chunks still record is void. Then its files are measured, and only then
+does it end, with them. A crash between the two repeats the first, which changes nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection, Rollback
+from psycopg.rows import class_row
+from psycopg.types.json import Json
+
+from store.db import map_errors
+from store.files import OutputFile, insert_output
+from store.jobs import SELECT_JOB, JobRow
+from store.states import JobState
+
+_VALIDATED = """
+UPDATE job SET state = 'queued', items = %(items)s, parts = %(parts)s, model = coalesce(%(model)s, model),
+               family = coalesce(%(family)s, family), cores = coalesce(%(cores)s, cores),
+               ready = coalesce(not_before <= now(), true)
+                       AND NOT EXISTS (SELECT FROM model_pause WHERE model = coalesce(%(model)s, job.model))
+WHERE id = %(job)s AND state = 'validating'
+"""
+_REJECT = """
+UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now()
+WHERE id = %(job)s AND state = 'validating'
+"""
+_FAIL = """
+UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now()
+WHERE id = %(job)s AND state IN ('queued', 'running')
+"""
+_RELEASE_DUE = """
+UPDATE job SET ready = true
+WHERE state = 'queued' AND ended_at IS NULL AND NOT ready
+  AND coalesce(not_before <= now(), true) AND coalesce(deadline > now(), true)
+  AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model)
+"""
+
+# The progress row first: see `store/records.py`.
+_LOCK_PROGRESS = "SELECT FROM job_progress WHERE job_id = %(job)s FOR NO KEY UPDATE"
+_CLOSE = "UPDATE job SET ready = false WHERE id = %(job)s AND state = ANY (%(states)s)"
+_CLOSE_CHUNKS = """
+UPDATE chunk SET state = 'done'
+FROM (
+    SELECT id FROM chunk WHERE job_id = %(job)s AND state = 'running' ORDER BY id FOR NO KEY UPDATE
+) AS held
+WHERE chunk.id = held.id
+"""
+_DUE = "WHERE state IN ('queued', 'running') AND ended_at IS NULL AND deadline <= now() ORDER BY id LIMIT %s"
+_QUIET = """
+WHERE state = 'cancelling' AND ended_at IS NULL AND NOT EXISTS (
+    SELECT FROM chunk WHERE job_id = job.id AND chunk.state = 'running' AND lease_until >= now())
+ORDER BY id LIMIT %s
+"""
+_END = """
+UPDATE job SET state = %(state)s, ended_at = now(), ready = false, note = NULL,
+               output_file_id = %(output)s, error_file_id = %(error)s
+WHERE id = %(job)s AND state = ANY (%(states)s)
+"""
+
+# Walks the index from (family, lane) to the next, like a claim from key to key.
+_WAITING = """
+WITH RECURSIVE queue AS (
+    (SELECT family, lane FROM job WHERE ready AND next_part < parts ORDER BY family, lane LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM queue CROSS JOIN LATERAL (
+        SELECT family, lane FROM job
+        WHERE ready AND next_part < parts AND (family, lane) > (queue.family, queue.lane)
+        ORDER BY family, lane LIMIT 1
+    ) AS next
+)
+SELECT family, lane FROM queue
+UNION
+SELECT family, lane FROM chunk JOIN job ON job.id = job_id
+WHERE chunk.state = 'running' AND lease_until < now() AND job.state = 'running' AND ready
+ORDER BY family, lane
+"""
+
+# How many jobs are settled per call: the dispatcher has other things to do, and comes back at once.
+SETTLE_AT_ONCE = 100
+
+
+@map_errors()
+def next_validating(conn: Connection[Any]) -> JobRow | None:
+    """The oldest job whose file is yet to be read."""
+    return _oldest(conn, JobState.VALIDATING)
+
+
+@map_errors()
+def validated(
+    conn: Connection[Any],
+    job_id: int,
+    items: int,
+    parts: int,
+    *,
+    model: str | None = None,
+    family: str | None = None,
+    cores: int | None = None,
+) -> bool:
+    """Queues a job whose items have been stored (in the same transaction, best); with what its file said.
+
+    False where it is no longer validating, as it has been cancelled: the items are then not wanted.
+    """
+    values = {"job": job_id, "items": items, "parts": parts, "model": model, "family": family, "cores": cores}
+    return conn.execute(_VALIDATED, values).rowcount == 1
+
+
+@map_errors()
+def reject(conn: Connection[Any], job_id: int, errors: Sequence[dict[str, Any]]) -> bool:
+    """Fails a job at validation: `errors` are {code, line, message, param}. False where it was cancelled."""
+    return conn.execute(_REJECT, {"job": job_id, "errors": _error_list(errors)}).rowcount == 1
+
+
+@map_errors()
+def fail(conn: Connection[Any], job_id: int, code: str, message: str) -> bool:
+    """Fails a queued or running job as a whole. What is recorded stays; nothing more is, or computed.
+
+    False where the job is in another state.
+    """
+    errors = _error_list([{"code": code, "line": None, "message": message, "param": None}])
+    with conn.transaction():
+        if not _close(conn, job_id, JobState.QUEUED, JobState.RUNNING):
+            raise Rollback
+        conn.execute(_FAIL, {"job": job_id, "errors": errors})
+        return True
+    return False
+
+
+@map_errors()
+def next_finalizing(conn: Connection[Any]) -> JobRow | None:
+    """The oldest job that has all its results and waits for its files to be measured."""
+    return _oldest(conn, JobState.FINALIZING)
+
+
+@map_errors()
+def complete(
+    conn: Connection[Any], job_id: int, output_file: OutputFile | None, error_file: OutputFile | None
+) -> bool:
+    """Ends a finalizing job with its files (None: it would be empty). False where it is in another state."""
+    return _end(conn, job_id, JobState.COMPLETED, (JobState.FINALIZING,), output_file, error_file)
+
+
+@map_errors()
+def expire_due(conn: Connection[Any]) -> list[JobRow]:
+    """Closes jobs past their deadline, and gives them as they will be: state `expired`. End with `expire`."""
+    return _close_all(conn, _DUE, JobState.EXPIRED, JobState.QUEUED, JobState.RUNNING)
+
+
+@map_errors()
+def expire(
+    conn: Connection[Any], job_id: int, output_file: OutputFile | None, error_file: OutputFile | None
+) -> bool:
+    """Ends a job that `expire_due` closed, with its files."""
+    before = (JobState.QUEUED, JobState.RUNNING)
+    return _end(conn, job_id, JobState.EXPIRED, before, output_file, error_file)
+
+
+@map_errors()
+def settle_cancelling(conn: Connection[Any]) -> list[JobRow]:
+    """Closes the cancelling jobs that no slot holds a live lease of, and gives them as they will be: state
+    `cancelled`. End with `finish_cancelled`."""
+    return _close_all(conn, _QUIET, JobState.CANCELLED, JobState.CANCELLING)
+
+
+@map_errors()
+def finish_cancelled(
+    conn: Connection[Any], job_id: int, output_file: OutputFile | None, error_file: OutputFile | None
+) -> bool:
+    """Ends a job that `settle_cancelling` closed, with its files."""
+    return _end(conn, job_id, JobState.CANCELLED, (JobState.CANCELLING,), output_file, error_file)
+
+
+@map_errors()
+def release_due(conn: Connection[Any]) -> int:
+    """Makes queued jobs ready whose time has come; how many."""
+    return conn.execute(_RELEASE_DUE).rowcount
+
+
+@map_errors()
+def waiting_families(conn: Connection[Any]) -> list[tuple[str, str]]:
+    """(family, lane) of all work that a slot could claim now, lost chunks included."""
+    return conn.execute(_WAITING).fetchall()
+
+
+def _oldest(conn: Connection[Any], state: JobState) -> JobRow | None:
+    statement = f"{SELECT_JOB} WHERE state = %s AND ended_at IS NULL ORDER BY id LIMIT 1"
+    with conn.cursor(row_factory=class_row(JobRow)) as cursor:
+        return cursor.execute(statement, (state,)).fetchone()
+
+
+def _close_all(conn: Connection[Any], where: str, end: JobState, *before: JobState) -> list[JobRow]:
+    rows = conn.execute(f"SELECT id FROM job {where}", (SETTLE_AT_ONCE,)).fetchall()
+    closed = []
+    for (job_id,) in rows:
+        with conn.transaction(), conn.cursor(row_factory=class_row(JobRow)) as cursor:
+            if _close(conn, job_id, *before):
+                closed += cursor.execute(f"{SELECT_JOB} WHERE id = %s", (job_id,)).fetchall()
+    for job in closed:
+        job.state = end
+    return closed
+
+
+def _close(conn: Connection[Any], job_id: int, *states: JobState) -> bool:
+    """Within a transaction: after it no part of the job can be claimed or recorded."""
+    values = {"job": job_id, "states": list(states)}
+    conn.execute(_LOCK_PROGRESS, values)
+    if conn.execute(_CLOSE, values).rowcount == 0:
+        return False
+    conn.execute(_CLOSE_CHUNKS, values)
+    return True
+
+
+def _end(
+    conn: Connection[Any],
+    job_id: int,
+    state: JobState,
+    before: tuple[JobState, ...],
+    output_file: OutputFile | None,
+    error_file: OutputFile | None,
+) -> bool:
+    values = {"job": job_id, "state": state, "states": list(before)}
+    with conn.transaction():
+        ids = {
+            "output": insert_output(conn, job_id, output_file) if output_file else None,
+            "error": insert_output(conn, job_id, error_file) if error_file else None,
+        }
+        if conn.execute(_END, values | ids).rowcount == 0:
+            raise Rollback
+        return True
+    return False
+
+
+def _error_list(errors: Sequence[dict[str, Any]]) -> Json:
+    return Json({"object": "list", "data": list(errors)})
