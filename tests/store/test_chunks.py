@@ -1,0 +1,337 @@
+"""Claims: who gets which parts, in which order, and who takes over what was lost."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from store import chunks, items, lifecycle, records
+from store.records import PartResult
+
+Take = Callable[..., chunks.Claim | None]
+NewJob = Callable[..., int]
+RECLAIM: dict[str, Any] = {
+    "slot_id": 2, "families": ["echo"], "cores": 1, "lease_seconds": 30.0, "only_model": None,
+}  # fmt: skip
+
+
+def done(claim: chunks.Claim) -> list[PartResult]:
+    return [PartResult(n, 200, 1, b"result %d" % n) for n in range(claim.lo, claim.hi)]
+
+
+def test_an_empty_store_has_nothing_to_claim(take: Take) -> None:
+    assert take() is None
+
+
+def test_claims_cut_a_job_from_its_head_without_gap_or_overlap(take: Take, new_job: NewJob) -> None:
+    job = new_job(5)
+    cut = [take(default_size=2) for _ in range(3)]
+    assert [(claim.job_id, claim.lo, claim.hi) for claim in cut if claim] == [
+        (job, 0, 2),
+        (job, 2, 4),
+        (job, 4, 5),
+    ]
+    assert take() is None
+
+
+def test_the_size_of_the_cut_goes_by_model(take: Take, new_job: NewJob) -> None:
+    new_job(10, model="large")
+    new_job(10, model="small")
+    first = take(sizes={"small": 7}, default_size=1, loaded="small")
+    second = take(sizes={"small": 7}, default_size=1, loaded="large")
+    assert first is not None
+    assert second is not None
+    assert (first.model, first.hi - first.lo) == ("small", 7)
+    assert (second.model, second.hi - second.lo) == ("large", 1)
+
+
+def test_the_first_claim_starts_the_job(take: Take, new_job: NewJob, conn: psycopg.Connection[Any]) -> None:
+    job = new_job(5)
+    take()
+    first = conn.execute("SELECT state, started_at FROM job WHERE id = %s", (job,)).fetchone()
+    take()
+    second = conn.execute("SELECT state, started_at FROM job WHERE id = %s", (job,)).fetchone()
+    assert first is not None
+    assert first[0] == "running"
+    assert first == second
+
+
+def test_who_waits_goes_before_who_does_not_and_then_priority_decides(take: Take, new_job: NewJob) -> None:
+    bulk = new_job(1)
+    urgent = new_job(1, priority=5)
+    waiting = new_job(1, lane="interactive", priority=-5)
+    order = [claim.job_id for claim in (take(), take(), take()) if claim]
+    assert order == [waiting, urgent, bulk]
+
+
+def test_lanes_are_served_in_the_order_that_the_slot_asks_for(take: Take, new_job: NewJob) -> None:
+    new_job(1, lane="interactive")
+    bulk = new_job(1)
+    claim = take(lanes=["bulk", "interactive"])
+    assert claim is not None
+    assert claim.job_id == bulk
+    assert take(lanes=["bulk"]) is None
+
+
+def test_a_slot_gets_only_its_families_and_what_its_cores_allow(take: Take, new_job: NewJob) -> None:
+    new_job(1, family="bert")
+    new_job(1, cores=4)
+    narrow = new_job(1, cores=2)
+    claim = take(cores=2)
+    assert claim is not None
+    assert claim.job_id == narrow
+    assert take(cores=2) is None
+
+
+def test_a_slot_may_ask_for_one_model_alone(take: Take, new_job: NewJob) -> None:
+    new_job(1, model="other", priority=9)
+    wanted = new_job(1, model="wanted")
+    claim = take(only_model="wanted")
+    assert claim is not None
+    assert claim.job_id == wanted
+    assert take(only_model="wanted") is None
+
+
+def test_a_paused_model_is_left_alone(take: Take, new_job: NewJob, conn: psycopg.Connection[Any]) -> None:
+    new_job(1, model="broken", priority=9)
+    fine = new_job(1, model="fine")
+    conn.execute("INSERT INTO model_pause VALUES ('broken', 'crashes')")
+    claim = take()
+    assert claim is not None
+    assert claim.job_id == fine
+    assert take() is None
+
+
+def test_a_job_waits_for_its_time(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any], wait_for: Callable[..., Any]
+) -> None:
+    job = new_job(1, not_before=datetime.now(UTC) + timedelta(hours=1))
+    assert take() is None
+    assert lifecycle.release_due(conn) == 0
+    conn.execute("UPDATE job SET not_before = now()")
+    assert lifecycle.release_due(conn) == 1
+    claim = take()
+    assert claim is not None
+    assert claim.job_id == job
+
+
+def test_callers_share_the_compute_however_many_jobs_each_has(
+    take: Take, new_job: NewJob, new_key: Callable[..., int]
+) -> None:
+    """spine.md §6: 300 claims over 19 keys gave each 15 or 16."""
+    keys = [new_key() for _ in range(19)]
+    for index, key in enumerate(keys):
+        for _ in range(1 + index % 3):
+            new_job(100, key_id=key)
+    got = Counter(claim.key_id for _ in range(300) if (claim := take(default_size=1)) is not None)
+    assert sum(got.values()) == 300
+    assert set(got) == set(keys)
+    assert set(got.values()) <= {15, 16}
+
+
+def test_the_weight_of_a_key_is_its_share(take: Take, new_job: NewJob, new_key: Callable[..., int]) -> None:
+    light, heavy = new_key(1.0), new_key(3.0)
+    new_job(100, key_id=light)
+    new_job(100, key_id=heavy)
+    got = Counter(claim.key_id for _ in range(80) if (claim := take(default_size=1)) is not None)
+    assert got[heavy] == pytest.approx(60, abs=1)
+    assert got[light] == pytest.approx(20, abs=1)
+
+
+def test_shares_are_seconds_of_compute_not_parts(
+    take: Take, new_job: NewJob, new_key: Callable[..., int]
+) -> None:
+    slow, fast = new_key(), new_key()
+    new_job(300, key_id=slow, model="slow")
+    new_job(300, key_id=fast, model="fast")
+    seconds = {"slow": 4.0, "fast": 1.0}
+    got = Counter(
+        claim.key_id for _ in range(100) if (claim := take(default_size=1, seconds=seconds)) is not None
+    )
+    assert got[fast] == pytest.approx(80, abs=1)
+    assert got[slow] == pytest.approx(20, abs=1)
+
+
+def test_a_caller_who_was_away_catches_up_within_bounds(
+    take: Take, new_job: NewJob, new_key: Callable[..., int]
+) -> None:
+    busy, late = new_key(), new_key()
+    new_job(2000, key_id=busy)
+    for _ in range(300):
+        take(default_size=1, seconds={"echo": 1.0})
+    new_job(2000, key_id=late)
+    got = [claim.key_id for _ in range(200) if (claim := take(default_size=1, seconds={"echo": 1.0}))]
+    # It gets its first claim, then the credit, then every second one.
+    assert got[:60] == [late] * 60
+    assert Counter(got[70:])[busy] == pytest.approx(65, abs=2)
+
+
+def test_the_loaded_model_goes_first_within_a_bound(
+    take: Take, new_job: NewJob, new_key: Callable[..., int]
+) -> None:
+    one, other = new_key(), new_key()
+    new_job(500, key_id=one, model="loaded")
+    new_job(500, key_id=other, model="cold")
+    got = [
+        claim.model
+        for _ in range(100)
+        if (claim := take(default_size=1, seconds={"loaded": 1.0, "cold": 1.0}, loaded="loaded"))
+    ]
+    first_switch = got.index("cold")
+    assert first_switch == pytest.approx(chunks.AFFINITY_SECONDS, abs=2)
+    assert Counter(got[first_switch:])["cold"] == pytest.approx((100 - first_switch) / 2, abs=2)
+
+
+def test_the_loaded_model_of_a_caller_is_found_behind_its_older_jobs(take: Take, new_job: NewJob) -> None:
+    new_job(1, model="cold")
+    warm = new_job(1, model="loaded")
+    claim = take(loaded="loaded")
+    assert claim is not None
+    assert claim.job_id == warm
+
+
+def test_claims_at_once_never_overlap_and_nobody_goes_idle(
+    take: Take, new_job: NewJob, open_connection: Callable[[], Any]
+) -> None:
+    """Many slots on few heads: every part is claimed once, and no slot sees nothing while there is work."""
+    total = sum(items for items in (400, 200, 1, 1, 1) if new_job(items))
+    taken: list[chunks.Claim] = []
+    idle_at: list[int] = []
+
+    def slot() -> None:
+        conn = open_connection()
+        while True:
+            claim = take(conn=conn, default_size=3)
+            if claim is None:
+                idle_at.append(sum(c.hi - c.lo for c in taken))
+                return
+            taken.append(claim)
+
+    threads = [threading.Thread(target=slot) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    parts = Counter((claim.job_id, n) for claim in taken for n in range(claim.lo, claim.hi))
+    assert len(parts) == total
+    assert set(parts.values()) == {1}
+    assert min(idle_at) >= total - 3 * 4  # others may still be appending their last claim
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_fences_the_last_holder(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    new_job(2)
+    first = take(lease_seconds=0.0)
+    assert first is not None
+    second = chunks.reclaim(conn, **RECLAIM)
+    assert second is not None
+    assert (second.lo, second.hi, second.epoch, second.losses) == (0, 2, 2, 1)
+    assert second.token != first.token
+
+    assert chunks.renew(conn, [first.ref], 30) == set()
+    assert records.record(conn, first.ref, done(first), lease_seconds=30, chunk_done=True).fenced
+    assert not records.record(conn, second.ref, done(second), lease_seconds=30, chunk_done=True).fenced
+
+
+def test_the_same_epoch_with_another_token_is_fenced(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    new_job(2)
+    claim = take()
+    assert claim is not None
+    forged = claim.ref._replace(token=claim.token ^ 1)
+    assert records.record(conn, forged, done(claim), lease_seconds=30, chunk_done=True).fenced
+    assert conn.execute("SELECT count(*) FROM result").fetchone() == (0,)
+
+
+def test_a_lease_that_holds_is_not_taken_over(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    new_job(2)
+    claim = take()
+    assert claim is not None
+    assert chunks.reclaim(conn, **RECLAIM) is None
+    conn.execute("UPDATE chunk SET lease_until = now() + interval '50 milliseconds'")
+    assert chunks.renew(conn, [claim.ref], 30) == {claim.chunk_id}
+    conn.execute("SELECT pg_sleep(0.06)")
+    assert chunks.reclaim(conn, **RECLAIM) is None
+
+
+def test_a_released_chunk_is_free_at_once_and_counts_no_loss(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    new_job(3)
+    claim = take(default_size=3)
+    assert claim is not None
+    records.record(conn, claim.ref, done(claim)[:1], lease_seconds=30, chunk_done=False)
+    chunks.release(conn, [claim.ref])
+    again = chunks.reclaim(conn, **RECLAIM)
+    assert again is not None
+    assert (again.losses, again.epoch) == (0, 2)
+    left = items.load_parts(conn, again.job_id, again.lo, again.hi)
+    assert [part.n for part in left] == [1, 2]
+
+
+def test_who_waits_is_taken_over_first(take: Take, new_job: NewJob, conn: psycopg.Connection[Any]) -> None:
+    new_job(1)
+    take(lease_seconds=-60)
+    waiting = new_job(1, lane="interactive")
+    take(lease_seconds=-1)
+    claim = chunks.reclaim(conn, **RECLAIM)
+    assert claim is not None
+    assert claim.job_id == waiting
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"families": ["bert"]}, {"cores": 0}, {"only_model": "another"}],
+    ids=lambda value: next(iter(value)),
+)
+def test_what_a_slot_cannot_serve_it_does_not_take_over(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any], other: dict[str, Any]
+) -> None:
+    new_job(1)
+    take(lease_seconds=-1)
+    assert chunks.reclaim(conn, **(RECLAIM | other)) is None
+    assert chunks.reclaim(conn, **RECLAIM) is not None
+
+
+def test_chunks_of_a_paused_model_are_not_taken_over(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    new_job(1)
+    take(lease_seconds=-1)
+    conn.execute("INSERT INTO model_pause VALUES ('echo', 'crashes')")
+    assert chunks.reclaim(conn, **RECLAIM) is None
+
+
+def test_two_slots_never_take_over_the_same_chunk(
+    take: Take, new_job: NewJob, open_connection: Callable[[], Any]
+) -> None:
+    new_job(40)
+    for _ in range(20):
+        take(lease_seconds=-1)
+    taken: list[int] = []
+
+    def slot() -> None:
+        conn = open_connection()
+        while claim := chunks.reclaim(conn, **RECLAIM):
+            taken.append(claim.chunk_id)
+
+    threads = [threading.Thread(target=slot) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(set(taken))
+    assert len(taken) == 20
+
+
+def test_renewing_and_releasing_nothing_is_fine(conn: psycopg.Connection[Any]) -> None:
+    assert chunks.renew(conn, [], 30) == set()
+    chunks.release(conn, [])
