@@ -73,8 +73,11 @@ def own_folder(folder: Path, account: Account | None) -> Path:
 
 
 def socket_folder(home: Path, account: Account | None) -> Path:
-    """The folder for unix sockets: HOME/run, or one under /tmp when that path is too long for a socket."""
+    """The folder for unix sockets: HOME/run, or one under /tmp when that path does not do.
+
+    It must not be too long for a socket, nor have a comma, which separates hosts in a libpq URL.
+    """
     folder = home / "run"
-    if len(os.fsencode(folder / LONGEST_SOCKET)) > SOCKET_PATH_BYTES:
+    if len(os.fsencode(folder / LONGEST_SOCKET)) > SOCKET_PATH_BYTES or "," in str(folder):
         folder = Path("/tmp") / f"batchyard-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
     return own_folder(folder, account)

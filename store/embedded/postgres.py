@@ -31,7 +31,7 @@ MEGABYTE = 1024**2
 class Postgres(Service):
     """A cluster in the folder `data`, with its socket in `sockets`.
 
-    `durable=False` trades safety on power loss for speed: for tests.
+    `durable=False` is for tests: what is committed survives a kill, not a power loss.
     """
 
     name = "Postgres"
@@ -115,17 +115,15 @@ class Postgres(Service):
         Postgres removes the file itself, unless the number belongs to a new process by now. The lock on the
         home says that no other launcher is at work here.
         """
-        pid = self._pid_file_lines()[:1]
-        if not pid or not pid[0].isdigit():
-            return
+        pid = "".join(self._pid_file_lines()[:1])
         try:
-            process = psutil.Process(int(pid[0]))
+            process = psutil.Process(int(pid))
             if Path(process.cwd()) == self._data:  # a server makes its data folder its working folder
                 process.send_signal(signal.SIGQUIT)
                 process.wait(LEFTOVER_SECONDS)
         except psutil.TimeoutExpired:
-            raise self._failure(f"of an earlier run (process {pid[0]}) does not end") from None
-        except psutil.Error:  # gone, or not ours to look at, hence not our server
+            raise self._failure(f"of an earlier run (process {pid}) does not end") from None
+        except (ValueError, OverflowError, psutil.Error):  # no number, gone, or not ours to look at
             pass
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -160,9 +158,11 @@ class Postgres(Service):
         }
         if not self._durable:
             settings |= {
-                "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
-                "shared_buffers": "64MB", "autovacuum": "off", "io_method": "sync",
-            }  # fmt: skip
+                "fsync": "off",
+                "full_page_writes": "off",
+                "shared_buffers": "64MB",
+                "io_method": "sync",
+            }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [str(self._binaries.postgres), "-D", str(self._data), *options]
 
