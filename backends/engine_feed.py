@@ -1,9 +1,9 @@
 """The engine's end of the pipe: what a backend takes its parts from, and where its events go."""
 
 import math
-import os
 import select
 import socket
+import sys
 import time
 from collections import deque
 
@@ -25,6 +25,7 @@ from backends.pipe import (
 from backends.types import Done, ErrorInfo, Event, Failed, Lane, Part
 
 MOST_EVENTS = 64  # answers that travel in one frame
+MOST_EVENT_BYTES = 1 << 18  # results that make a frame of their own
 MOST_WAITING_BYTES = 8 << 20  # results that pile up here while the controller is busy
 
 
@@ -39,7 +40,8 @@ class PipeFeed:
         self._outbox = Outbox(stream)
         self._waiting: dict[Lane, deque[Part]] = {lane: deque() for lane in Lane}
         self._books = Books()
-        self._events: list[Event] = []
+        self._events: list[Event] = []  # not sent yet
+        self._event_bytes = 0
         self._credit = 0  # bulk parts asked for that have not come yet
         self._closing: int | None = None  # the number of the Close that holds
         self._load: Load | None = None
@@ -72,7 +74,10 @@ class PipeFeed:
         if checked is None:
             return
         self._events.append(checked)
-        if not isinstance(checked, Done | Failed) or len(self._events) >= MOST_EVENTS:
+        if isinstance(checked, Done):
+            self._event_bytes += len(checked.data)
+        full = len(self._events) >= MOST_EVENTS or self._event_bytes >= MOST_EVENT_BYTES
+        if full or not isinstance(checked, Done | Failed):
             self._send_events()
 
     def give_up(self, error: ErrorInfo) -> int:
@@ -120,7 +125,7 @@ class PipeFeed:
         try:
             self._outbox.flush()
         except OSError:
-            os._exit(0)  # the controller is gone: nobody waits for what we hold
+            sys.exit(0)  # the controller is gone: nobody waits for what we hold
 
     def _flush_until(self, size: int) -> None:
         poll = select.poll()
@@ -133,6 +138,7 @@ class PipeFeed:
         if self._events:
             self.send(Happened(self._events))
             self._events = []
+            self._event_bytes = 0
 
     def _ask(self, n: int) -> None:
         lack = n - len(self._waiting[Lane.BULK]) - self._credit
@@ -159,7 +165,7 @@ class PipeFeed:
             if left is not None and left <= 0:
                 return
             if not self._wait(left):
-                os._exit(0)  # the controller is gone in the middle of a run
+                sys.exit(0)  # the controller is gone in the middle of a run
             self._ask(n)
 
     def _wait(self, seconds: float | None) -> bool:

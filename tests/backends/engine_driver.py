@@ -1,13 +1,18 @@
 """Drives an engine in tests as a controller does: one poll loop, feeding what the engine has room for."""
 
+import itertools
 import json
 import os
 import select
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from backends.engine import Engine
 from backends.types import Done, EmbeddingResult, Event, Failed, Lane, Part, Result, Started, decode_result
@@ -35,11 +40,10 @@ class Driver:
         self.answers: dict[int, Done | Failed] = {}
         self.order: list[int] = []  # keys as they were answered
         self.started: list[int] = []
-        self._next_key = 0
+        self._keys = itertools.count(1_000_000)  # far from those that tests choose
 
     def new_key(self) -> int:
-        self._next_key += 1
-        return self._next_key
+        return next(self._keys)
 
     def wait(self, until: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Receive events until `until()`. Raises what the engine raises, AssertionError after `seconds`."""
@@ -109,3 +113,18 @@ def driving(
         yield Driver(engine)
     finally:
         engine.kill()
+
+
+def assert_dies_with_its_parent(script: str, *arguments: str, within_seconds: float = 1.0) -> None:
+    """Run a parent that starts an engine and prints its pid to standard error (the log has the other
+    one), kill it with -9, and see the engine go."""
+    command = [sys.executable, "-c", script, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as parent:
+        assert parent.stderr is not None
+        child = psutil.Process(int(parent.stderr.readline()))
+        assert child.is_running()
+        parent.kill()
+    began = time.monotonic()
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() - began < within_seconds
+        time.sleep(0.005)

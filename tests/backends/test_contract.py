@@ -1,24 +1,18 @@
 """The contract that every runtime of every family keeps (backends/base.py), run in real engines."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from backends.errors import LoadFailed
 from backends.types import Done, EmbeddingResult, Failed, Lane
 from configs.models import ModelSpec
 from tests.backends.contract_models import MAX_TOKENS, MODELS, ContractModel
-from tests.backends.engine_driver import Driver, driving, part, result
+from tests.backends.engine_driver import Driver, assert_dies_with_its_parent, driving, part, result
 
 SENTENCE = "a slot keeps its engine loaded and feeds it with the parts of a job as they come"
 WORDS = SENTENCE.split()
@@ -253,26 +247,15 @@ import sys, time
 from pathlib import Path
 from backends.engine import Engine
 from configs.models import ModelSpec
-runtime, folder = sys.argv[1:]
-engine = Engine(ModelSpec.model_validate_json(sys.stdin.read()), runtime, Path(folder), [])
+spec, runtime, folder = sys.argv[1:]
+engine = Engine(ModelSpec.model_validate_json(spec), runtime, Path(folder), [])
 while engine.state != "ready":
     engine.receive()
     time.sleep(0.01)
-print(engine.pid, flush=True)
+print(engine.pid, file=sys.stderr, flush=True)
 time.sleep(600)
 """
 
 
 def test_an_engine_ends_with_its_killed_parent(model: ContractModel, spec: ModelSpec, folder: Path) -> None:
-    command = [sys.executable, "-c", PARENT, model.runtime, str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdin is not None
-        assert parent.stdout is not None
-        parent.stdin.write(spec.model_dump_json())
-        parent.stdin.close()
-        child = psutil.Process(int(parent.stdout.readline()))
-        os.kill(parent.pid, signal.SIGKILL)
-    began = time.monotonic()
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() - began < 1
-        time.sleep(0.005)
+    assert_dies_with_its_parent(PARENT, spec.model_dump_json(), model.runtime, str(folder))
