@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a script may rely on. `docs/operations.md` lists the same."""
+    """What a script may rely on. `docs/cli.md` lists the same."""
 
     OK = 0
     FAILED = 1  # the command could not do what it was asked to
@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
 # By module and class, so that a command which does not need httpx or psycopg does not import them:
 # an error of a module that was never imported cannot be in the air.
 EXPECTED = (
+    ("cli.client", "ServiceUnreachable", ExitCode.UNREACHABLE),
     ("cli.errors", "CommandFailed", ExitCode.FAILED),
     ("httpx", "TransportError", ExitCode.UNREACHABLE),
     ("store.errors", "DatabaseUnavailable", ExitCode.UNREACHABLE),

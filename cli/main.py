@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import api, dispatch, migrate, up, worker
+from cli import api, batch, dispatch, embed, jobs, migrate, models, up, worker
 from cli.exit_codes import ExitCode, exit_code_of
 
 app = typer.Typer(
@@ -20,6 +20,10 @@ app.command("api")(api.api)
 app.command("dispatch")(dispatch.dispatch)
 app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
+app.command("embed")(embed.embed)
+app.add_typer(batch.app, name="batch")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(models.app, name="models")
 
 
 def _print_version(wanted: bool) -> None:

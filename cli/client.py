@@ -1,0 +1,165 @@
+"""Talking to a running service over HTTP: what every verb that is not the service itself stands on."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+
+from cli.errors import CommandFailed
+
+TIMEOUT = httpx.Timeout(120.0, connect=5.0)
+PART_BYTES = 32 * 1024**2  # a larger file goes up in parts of this size, so that no single request is long
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+Object = dict[str, Any]
+
+
+class ServiceUnreachable(CommandFailed):
+    """Nothing answers at the URL, or not in time."""
+
+
+class ServiceRefused(CommandFailed):
+    """The service answered with an error. `code` is a key of `docs/errors.md`."""
+
+    def __init__(self, message: str, *, status: int, code: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Client:
+    """One connection to a service. Every method raises `ServiceUnreachable` or `ServiceRefused`."""
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        """`url`: with or without its `/v1`. Raises ValueError when it is not a http(s) URL."""
+        try:
+            self.url = httpx.URL(url.rstrip("/").removesuffix("/v1"))
+        except httpx.InvalidURL as error:
+            raise ValueError(f"'{url}' is not a URL: {error}") from None
+        if self.url.scheme not in ("http", "https") or not self.url.host:
+            raise ValueError(f"'{url}' must read http://HOST:PORT or https://HOST")
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=TIMEOUT,
+            trust_env=self.url.host not in LOOPBACK,  # a proxy cannot know this machine's loopback
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, **params: str | int) -> Object:
+        return self._object("GET", path, params=params)
+
+    def post(self, path: str, body: Object | None = None) -> Object:
+        return self._object("POST", path, json=body or {})
+
+    def upload(
+        self, path: Path, *, purpose: str = "batch", report: Callable[[int], None] = lambda done: None
+    ) -> str:
+        """Store a file, in one request or in parts; returns its id. `report` takes the bytes sent."""
+        if path.stat().st_size <= PART_BYTES:
+            with path.open("rb") as file:
+                form = {"file": (path.name, _Watched(file, report), "application/jsonl")}
+                return str(self._object("POST", "/v1/files", files=form, data={"purpose": purpose})["id"])
+        return self._upload_in_parts(path, purpose, report)
+
+    @contextmanager
+    def stream(self, path: str, **params: str | int) -> Iterator[httpx.Response]:
+        """A reply whose body is read as it comes (`iter_bytes`, `iter_lines`)."""
+        with self._mapped(), self._http.stream("GET", path, params=params) as response:
+            if response.is_error:
+                response.read()
+            _check(response)
+            yield response
+
+    def _upload_in_parts(self, path: Path, purpose: str, report: Callable[[int], None]) -> str:
+        size = path.stat().st_size
+        wanted = {"bytes": size, "filename": path.name, "mime_type": "application/jsonl", "purpose": purpose}
+        upload = self.post("/v1/uploads", wanted)["id"]
+        parts: list[str] = []
+        try:
+            with path.open("rb") as file:
+                while block := file.read(PART_BYTES):
+                    form = {"data": ("part", block, "application/octet-stream")}
+                    parts.append(self._object("POST", f"/v1/uploads/{upload}/parts", files=form)["id"])
+                    report(min(len(parts) * PART_BYTES, size))
+            return str(self.post(f"/v1/uploads/{upload}/complete", {"part_ids": parts})["file"]["id"])
+        except BaseException:
+            self._try_to_cancel(upload)
+            raise
+
+    def _try_to_cancel(self, upload: str) -> None:
+        try:
+            self.post(f"/v1/uploads/{upload}/cancel")
+        except CommandFailed:
+            return  # it expires by itself
+
+    def _object(self, method: str, path: str, **request: Any) -> Object:
+        with self._mapped():
+            response = self._http.request(method, path, **request)
+        _check(response)
+        try:
+            found = response.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise CommandFailed(f"{self.url} answers, but not like a Batchyard service; see --url")
+        return found
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """The one place where httpx's errors become ours."""
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise ServiceUnreachable(
+                f"no service answers at {self.url}; start one with 'batchyard up', or name it with "
+                "--url or BATCHYARD_URL"
+            ) from None
+        except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise ServiceUnreachable(f"the connection to {self.url} failed: {reason}") from None
+
+
+def _check(response: httpx.Response) -> None:
+    """Turn an error reply into `ServiceRefused`, with the message of OpenAI's envelope where it has one."""
+    if not response.is_error:
+        return
+    try:
+        error = response.json()["error"]
+        message, code = str(error["message"]), error.get("code")
+    except (ValueError, LookupError, TypeError):
+        message, code = response.reason_phrase or "error", None
+    label = f"{code}, {response.status_code}" if code else str(response.status_code)
+    raise ServiceRefused(f"{message} ({label})", status=response.status_code, code=code)
+
+
+class _Watched:
+    """A file whose reader is watched, for the progress of an upload."""
+
+    def __init__(self, file: IO[bytes], report: Callable[[int], None]) -> None:
+        self._file = file
+        self._report = report
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._report(self._file.tell())
+        return block
+
+    def fileno(self) -> int:
+        return self._file.fileno()  # httpx asks for the size this way
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()

@@ -1,0 +1,150 @@
+"""Texts to one bulk job, and its results to vectors: what `embed` and `demo` have in common.
+
+Nothing is remembered on this side: an item's `custom_id` carries the number of the input and its id, so
+that another process can fetch the results.
+"""
+
+import base64
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import orjson
+
+from cli.client import Client, Object, ServiceUnreachable
+from cli.errors import CommandFailed
+from cli.progress import Meter
+from cli.texts import Text
+from cli.vectors import Row, Sink
+
+ENDPOINT = "/v1/embeddings"
+RETRIES = 5  # of a broken download of results, each of which goes on behind the last line that came
+EXAMPLES = 5  # failed inputs that are named at the end
+
+
+@dataclass(kw_only=True)
+class Collected:
+    """What came back: vectors, failures (some of them named), and tokens that were read."""
+
+    vectors: int = 0
+    failed: int = 0
+    dimensions: int = 0
+    tokens: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def submit(client: Client, texts: Iterable[Text], request: Object, meter: Meter) -> Object:
+    """Write the texts to a temporary file, upload it and make it a job; returns the job.
+
+    `request` is the body of each item without its input; its `model` is checked first, so that a typing
+    error costs nothing. Raises `CommandFailed`.
+    """
+    client.get(f"/v1/models/{request['model']}")
+    with tempfile.TemporaryDirectory(prefix="batchyard-") as folder:
+        path = Path(folder) / "inputs.jsonl"
+        count = _write_lines(path, texts, request, meter)
+        if not count:
+            raise CommandFailed("there is no text in the inputs")
+        size = path.stat().st_size
+        meter.stage("uploading", "MB")
+        file_id = client.upload(path, report=lambda done: meter.update(done, size))
+    work = {"endpoint": ENDPOINT, "input_file_id": file_id, "metadata": {"source": "batchyard embed"}}
+    return client.post("/v1/jobs", work)
+
+
+def collect(client: Client, job: Object, sink: Sink, meter: Meter) -> Collected:
+    """Read the results of a job that has ended into `sink`, in the order of the inputs."""
+    meter.stage("fetching the vectors", "texts")
+    collected = Collected()
+    total = job["request_counts"]["total"]
+    for line in result_lines(client, job["id"]):
+        row = _row_of(line, collected)
+        sink.write(row)
+        meter.update(row.index + 1, total)
+    return collected
+
+
+def result_lines(client: Client, job_id: str) -> Iterator[Object]:
+    """The result lines of a job in order, vectors as base64. A connection that breaks is made again."""
+    last, failures = -1, 0
+    while True:
+        try:
+            with client.stream(f"/v1/jobs/{job_id}/results", after=last, encoding_format="base64") as reply:
+                for line in reply.iter_lines():
+                    if line:
+                        found: Object = orjson.loads(line)
+                        last, failures = int(found["id"].rpartition("_")[2]), 0
+                        yield found
+            return
+        except ServiceUnreachable:
+            failures += 1
+            if failures > RETRIES:
+                raise
+
+
+def check_is_embedding(job: Object) -> None:
+    """Refuse to read another kind of job as vectors."""
+    if job["endpoint"] != ENDPOINT:
+        raise CommandFailed(f"{job['id']} is a job of {job['endpoint']}, not of {ENDPOINT}")
+
+
+def _write_lines(path: Path, texts: Iterable[Text], request: Object, meter: Meter) -> int:
+    meter.stage("reading", "texts")
+    count = 0
+    try:
+        with path.open("wb", buffering=1024**2) as file:
+            for text in texts:
+                _write_line(file, count, text, request)
+                count += 1
+                if count % 256 == 0:
+                    meter.update(count)
+    except OSError as error:
+        raise CommandFailed(f"cannot write the temporary file {path}: {error.strerror}; see TMPDIR") from None
+    meter.update(count)
+    return count
+
+
+def _write_line(file: IO[bytes], number: int, text: Text, request: Object) -> None:
+    name = text.id.encode("utf-8", "replace").decode()  # file names need not be valid text
+    line = {
+        "custom_id": f"{number} {name}",
+        "method": "POST",
+        "url": ENDPOINT,
+        "body": request | {"input": text.text},
+    }
+    try:
+        file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    except TypeError as error:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
+        raise CommandFailed(f"{name}: the text is not valid Unicode: {error}") from None
+
+
+def _row_of(line: Object, collected: Collected) -> Row:
+    number, _, name = line["custom_id"].partition(" ")
+    if not number.isdigit():
+        raise CommandFailed(
+            "this job was not made by 'batchyard embed'; fetch it with 'batchyard batch fetch'"
+        )
+    index = int(number)
+    problem = _problem_of(line)
+    if problem is not None:
+        collected.failed += 1
+        if len(collected.examples) < EXAMPLES:
+            collected.examples.append(f"{name}: {problem}")
+        return Row(index=index, id=name, error=problem)
+    body: dict[str, Any] = line["response"]["body"]
+    vector = np.frombuffer(base64.b64decode(body["data"][0]["embedding"]), dtype="<f4")
+    collected.vectors += 1
+    collected.dimensions = vector.size
+    collected.tokens += body["usage"]["total_tokens"]
+    return Row(index=index, id=name, vector=vector)
+
+
+def _problem_of(line: Object) -> str | None:
+    response = line["response"]
+    if response is not None and response["status_code"] == 200:
+        return None
+    error = line["error"] if response is None else response["body"]["error"]
+    return f"{error['message']} ({error['code']})"

@@ -1,0 +1,105 @@
+"""Progress on stderr: a bar with rate and time left on a terminal, a line now and then elsewhere."""
+
+import time
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+LINE_SECONDS = 10.0  # between lines where there is no terminal
+RATE_SECONDS = 20.0  # the rate is that of the last so many seconds
+
+
+class Meter:
+    """One thing after the other, each with a label, a count and perhaps a total. A context."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._label = ""
+        self._unit = ""
+        self._last_line = 0.0
+        self._samples: deque[tuple[float, float]] = deque()
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal and not self._quiet:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def stage(self, label: str, unit: str = "") -> None:
+        """Begin the next thing; `unit` is what is counted ("texts", "MB" for bytes)."""
+        self._label, self._unit = label, unit
+        self._samples.clear()
+        self._last_line = time.monotonic()
+        if self._bar is None:
+            self.say(f"{label} …")
+            return
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(label, total=None, figures="")
+
+    def update(self, done: float, total: float | None = None, *, note: str | None = None) -> None:
+        """How far it has come. `note` is shown while nothing is counted (what it waits for)."""
+        now = time.monotonic()
+        self._samples.append((now, done))
+        while self._samples[0][0] < now - RATE_SECONDS and len(self._samples) > 2:
+            self._samples.popleft()
+        figures = note if note and not done else self._figures(done, total)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total, figures=figures)
+        elif now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            self.say(f"{self._label}: {figures}")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _figures(self, done: float, total: float | None) -> str:
+        parts = [_amount(done, total, self._unit)]
+        (first, before), (last, now) = self._samples[0], self._samples[-1]
+        if last - first > 1.0 and now > before:
+            rate = (now - before) / (last - first)
+            parts.append(f"{_number(rate, self._unit)}/s")
+            if total is not None and total > done:
+                parts.append(f"{duration((total - done) / rate)} left")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "MB":
+        return f"{value / 1e6:,.1f} MB"
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def _amount(done: float, total: float | None, unit: str) -> str:
+    text = _number(done, unit)
+    if total is not None:
+        text += f" of {_number(total, unit)}"
+    return text if unit == "MB" else f"{text} {unit}".rstrip()

@@ -1,0 +1,77 @@
+"""Waiting for a job or a batch: polls, shows progress, bears a service that is away for a moment."""
+
+import time
+from typing import Literal
+
+from cli.client import Client, Object, ServiceRefused, ServiceUnreachable
+from cli.exit_codes import ExitCode
+from cli.progress import Meter
+
+FINAL = frozenset({"completed", "failed", "cancelled", "expired"})
+PATIENCE_SECONDS = 60.0  # a service that restarts is back long before
+FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.1, 1.0
+
+View = Literal["jobs", "batches"]
+
+
+def view_of(job_id: str) -> View:
+    """Ids tell which view they belong to."""
+    return "batches" if job_id.startswith("batch_") else "jobs"
+
+
+def wait_for(client: Client, job_id: str, meter: Meter, *, label: str = "computing") -> Object:
+    """Poll until the job has ended; returns it as it is then.
+
+    Raises `ServiceUnreachable` when the service is away for a minute, `ServiceRefused` for an unknown id.
+    """
+    path = f"/v1/{view_of(job_id)}/{job_id}"
+    pause, away_since = FIRST_POLL_SECONDS, None
+    meter.stage(label, "items")
+    while True:
+        try:
+            job = client.get(path)
+        except (ServiceUnreachable, ServiceRefused) as error:
+            if isinstance(error, ServiceRefused) and error.status not in (500, 502, 503):
+                raise
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > PATIENCE_SECONDS:
+                raise
+            meter.update(0, note="the service is away; waiting for it")
+        else:
+            away_since = None
+            if job["status"] in FINAL:
+                return job
+            _show(job, meter)
+        time.sleep(pause)
+        pause = min(pause * 1.5, LAST_POLL_SECONDS)
+
+
+def outcome(job: Object) -> ExitCode:
+    """The exit code for a job that has ended: OK only when every item has succeeded."""
+    counts = job["request_counts"]
+    if job["status"] == "failed":
+        return ExitCode.FAILED
+    whole = job["status"] == "completed" and counts["completed"] == counts["total"]
+    return ExitCode.OK if whole else ExitCode.INCOMPLETE
+
+
+def complaints(job: Object, most: int = 10) -> list[str]:
+    """What is wrong with a job that failed, one line each, with the line of its input where it has one."""
+    found = (job.get("errors") or {}).get("data") or []
+    lines = [_complaint(error) for error in found[:most]]
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more")
+    return lines
+
+
+def _complaint(error: Object) -> str:
+    place = f"line {error['line']}: " if error.get("line") else ""
+    return f"{place}{error['message']}"
+
+
+def _show(job: Object, meter: Meter) -> None:
+    counts = job["request_counts"]
+    note = job.get("note") or {"validating": "checking the input", "queued": "waiting for a slot"}.get(
+        job["status"], job["status"]
+    )
+    meter.update(counts["completed"] + counts["failed"], counts["total"] or None, note=note)
