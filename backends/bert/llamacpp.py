@@ -1,5 +1,8 @@
 """The compatible runtime of the bert family: any BERT-like GGUF file, on any CPU, over llama.cpp.
 
+Known difference: RoBERTa and its kin give a padding token inside a text ("<pad>") no position of its own;
+llama.cpp counts it like any other.
+
 The native library is imported when a model is loaded, after `backends.builds` has found that its build
 suits this CPU.
 """

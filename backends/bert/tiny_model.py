@@ -28,7 +28,6 @@ TINY = BertModel(
     max_tokens=64,
 )
 SPECIAL = {"bos": 1, "cls": 1, "seperator": 2, "padding": 0, "unknown": 3, "mask": 4}
-_MULTIPLIER = 2654435761  # Knuth's, for multiplicative hashing
 
 
 def tiny_tensors() -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
@@ -63,10 +62,17 @@ def write_tiny(out: Path, type: FileType) -> None:
 
 
 def numbers(name: str, *shape: int) -> npt.NDArray[np.float32]:
-    """Numbers from -0.125 to 0.125, multiples of 2^-18, scattered by `name` and place."""
-    places = np.arange(np.prod(shape), dtype=np.uint64) + np.uint64(crc32(name.encode()))
-    scattered = (places * np.uint64(_MULTIPLIER) % np.uint64(2**32)) >> np.uint64(16)
-    return ((scattered.astype(np.float32) - 2**15) / np.float32(2**18)).reshape(shape)
+    """Numbers from -0.25 to 0.25, multiples of 2^-17, scattered by `name` and place.
+
+    The mixing is the finalizer of MurmurHash3 (Austin Appleby, public domain). A plain multiplication
+    would give matrices of hardly any rank, whose products are all alike.
+    """
+    mixed = np.arange(np.prod(shape), dtype=np.uint64) + np.uint64(crc32(name.encode()))
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        mixed &= np.uint64(0xFFFFFFFF)
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    scattered = (mixed >> np.uint64(16)).astype(np.float32)
+    return ((scattered - 2**15) / np.float32(2**17)).reshape(shape)
 
 
 def _linear(name: str, out: int, into: int) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
