@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import api, batch, dispatch, embed, jobs, migrate, models, up, worker
+from cli import api, batch, check, dispatch, embed, jobs, migrate, models, up, worker
 from cli.exit_codes import ExitCode, exit_code_of
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("api")(api.api)
 app.command("dispatch")(dispatch.dispatch)
 app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
+app.command("check")(check.check)
 app.command("embed")(embed.embed)
 app.add_typer(batch.app, name="batch")
 app.add_typer(jobs.app, name="jobs")

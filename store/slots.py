@@ -151,6 +151,14 @@ def count(conn: Connection[Any], family: str) -> int:
     return int(row[0]) if row is not None else 0
 
 
+@map_errors()
+def count_on(conn: Connection[Any], host: str) -> int:
+    """How many live slots bear a host's name; a container has its own."""
+    statement = "SELECT count(*) FROM slot WHERE lease_until >= now() AND host = %s"
+    row = conn.execute(statement, (host,)).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
 async def live(conn: AsyncConnection[Any]) -> list[SlotRow]:
     """The slots that are alive, oldest first."""
     async with conn.cursor(row_factory=class_row(SlotRow)) as cursor:
