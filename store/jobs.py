@@ -178,13 +178,6 @@ async def find(
         return await cursor.fetchone()
 
 
-@map_errors()
-def load(conn: Connection[Any], job_id: int) -> JobRow | None:
-    """The job of this id, whosever it is."""
-    with conn.cursor(row_factory=class_row(JobRow)) as cursor:
-        return cursor.execute(f"{SELECT_JOB} WHERE id = %s", (job_id,)).fetchone()
-
-
 async def load(conn: AsyncConnection[Any], job_id: int) -> JobRow | None:
     """The job of this id, whosever it is."""
     async with conn.cursor(row_factory=class_row(JobRow)) as cursor:

@@ -46,7 +46,8 @@ class PartRow:
 # An upload that is past its time is expired, whether or not it has been swept.
 _COLUMNS = """
 id, project_id, purpose, filename, mime_type, size_bytes, file_id, file_expires_seconds,
-created_at, expires_at, CASE WHEN state = 'pending' AND expires_at <= now() THEN 'expired' ELSE state END AS state
+created_at, expires_at,
+CASE WHEN state = 'pending' AND expires_at <= now() THEN 'expired' ELSE state END AS state
 """
 _INSERT = f"""
 INSERT INTO upload (id, project_id, purpose, filename, mime_type, size_bytes, file_expires_seconds,
