@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
 # an error of a module that was never imported cannot be in the air.
 EXPECTED = (
     ("cli.client", "ServiceUnreachable", ExitCode.UNREACHABLE),
+    ("cli.client", "ServiceUnreachable", ExitCode.UNREACHABLE),
     ("cli.errors", "CommandFailed", ExitCode.FAILED),
     ("httpx", "TransportError", ExitCode.UNREACHABLE),
     ("store.errors", "DatabaseUnavailable", ExitCode.UNREACHABLE),

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import psutil
 import structlog
 
@@ -61,7 +62,7 @@ def up(settings: Settings, models: Sequence[str], announce: Callable[[str], None
             env={**os.environ, **environment_of(settings)},
             services=services,
             watch=watch,
-            ready=partial(answers, settings),
+            ready=partial(answers, settings, len(plans)),
             announce=lambda: announce(url_of(settings)),
             stop_seconds=settings.stop_seconds + EXTRA_STOP_SECONDS,
         )
@@ -152,12 +153,13 @@ def url_of(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def answers(settings: Settings) -> bool:
-    """Whether the service takes calls: GET /ready says 200."""
+def answers(settings: Settings, slot_count: int) -> bool:
+    """Whether the service answers calls: GET /ready says so, and that every slot has reported."""
     connection = http.client.HTTPConnection(url_of(settings).removeprefix("http://"), timeout=PROBE_SECONDS)
     try:
         connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
+        response = connection.getresponse()
+        return response.status == 200 and msgspec.json.decode(response.read())["workers"] >= slot_count
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -86,7 +86,7 @@ class Postgres(Service):
         command = [
             str(self._binaries.initdb), "--pgdata", str(half), "--username", SUPERUSER, "--auth", "trust",
             "--encoding", "UTF8", "--no-locale", "--no-instructions",
-            *([] if self._durable else ["--no-sync"]),
+            *([] if self._durable else ["--no-sync", "--wal-segsize", "1"]),
         ]  # fmt: skip
         ran = subprocess.run(
             command,
