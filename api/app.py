@@ -1,0 +1,49 @@
+"""The HTTP surface: the index of its routers, and what is wrapped around them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import errors
+from api.middleware import RequestContext
+from api.routes import batches, embeddings, files, jobs, models, operations, uploads
+from api.services import Services, open_services
+from configs.settings import Settings
+
+ROUTERS = (
+    models.router,
+    embeddings.router,
+    files.router,
+    uploads.router,
+    batches.router,
+    jobs.router,
+    operations.router,
+)
+
+
+def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
+    """The application. `services` are opened with it unless they are passed in, open already."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if services is not None:
+            app.state.services = services
+            yield
+            return
+        async with open_services(settings) as opened:
+            app.state.services = opened
+            yield
+
+    app = FastAPI(
+        title="Batchyard",
+        lifespan=lifespan,
+        redirect_slashes=False,  # a redirect has no envelope, and some clients drop the body on the way
+        # docs/api.md is the reference: bodies are read raw, which a generated page would not show.
+        openapi_url=None,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    errors.install(app)
+    app.add_middleware(RequestContext)
+    return app

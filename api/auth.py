@@ -1,0 +1,88 @@
+"""Who calls: API keys.
+
+While no key exists and the service binds loopback, whoever reaches it may call; any other bind refuses to
+start without a key. Answers are remembered for a few seconds, so that an awaited call costs no query.
+"""
+
+import time
+from ipaddress import ip_address
+
+from psycopg_pool import AsyncConnectionPool
+
+from api.errors import ApiError
+from store import keys
+from store.db import borrow
+from tasks.submit import Caller
+
+REMEMBER_SECONDS = 5.0  # how long a revoked key may still pass, and how soon the first key closes the door
+MOST_REMEMBERED = 1024
+
+ANYONE = Caller()
+_ANYBODY = ""  # what an open door is remembered under
+
+
+class KeyMissing(RuntimeError):
+    """The service would be open to other machines: it must not start."""
+
+
+class Keys:
+    """Resolves Authorization headers to callers."""
+
+    def __init__(self, pool: AsyncConnectionPool, *, host: str) -> None:
+        self._pool = pool
+        self._host = host
+        self._remembered: dict[str, tuple[Caller, float]] = {}
+
+    async def start(self, bootstrap: str | None) -> None:
+        """Make sure of the key `bootstrap`. Raises `KeyMissing` when the bind needs a key and none exists."""
+        async with borrow(self._pool) as conn:
+            if bootstrap is not None:
+                await keys.ensure(conn, bootstrap, "bootstrap")
+            elif not is_loopback(self._host) and not await keys.any_key(conn):
+                raise KeyMissing(
+                    f"binding {self._host} opens the service to other machines, and no API key exists; "
+                    "set BATCHYARD_API_KEY, or bind 127.0.0.1"
+                )
+
+    async def caller(self, authorization: str | None) -> Caller:
+        """Raises `ApiError` (invalid_api_key), `DatabaseUnavailable`."""
+        secret = _bearer(authorization)
+        for name in (secret, _ANYBODY):
+            caller, until = self._remembered.get(name, (ANYONE, 0.0))
+            if until > time.monotonic():
+                return caller
+        return await self._look_up(secret)
+
+    async def _look_up(self, secret: str) -> Caller:
+        async with borrow(self._pool) as conn:
+            key = await keys.find_by_secret(conn, secret) if secret else None
+            if key is not None:
+                caller = Caller(project_id=key.project_id, key_id=key.id, priority_cap=key.priority_cap)
+                return self._remember(secret, caller)
+            if is_loopback(self._host) and not await keys.any_key(conn):
+                return self._remember(_ANYBODY, ANYONE)
+        raise ApiError("invalid_api_key", _refusal(secret), headers={"www-authenticate": "Bearer"})
+
+    def _remember(self, name: str, caller: Caller) -> Caller:
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[name] = (caller, time.monotonic() + REMEMBER_SECONDS)
+        return caller
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bearer(authorization: str | None) -> str:
+    kind, _, secret = (authorization or "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else ""
+
+
+def _refusal(secret: str) -> str:
+    if not secret:
+        return "No API key: send it in the header 'Authorization: Bearer KEY'."
+    return f"Incorrect API key: {secret[:3]}…{secret[-2:] if len(secret) >= 12 else ''}."

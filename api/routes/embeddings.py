@@ -1,0 +1,61 @@
+"""`/v1/embeddings`: an awaited call. The hot route: what is done here is paid by everyone who waits."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from api.awaiting import wait_for_result
+from api.deps import caller_of, services_of
+from api.errors import NO_RETRY, ApiError
+from api.wire import JSON, read_body
+from backends.embeddings import EmbeddingRequest, parse_embedding_request, split_inputs
+from configs.models import ModelSpec
+from configs.settings import Settings
+from tasks.render import render_answer
+
+ENDPOINT = "/v1/embeddings"
+LARGE_BYTES = 256 * 1024  # from here on, parsing and rendering take milliseconds: off the event loop
+LARGE_INPUTS = 64
+
+router = APIRouter()
+
+
+@router.post(ENDPOINT)
+async def create_embeddings(request: Request) -> Response:
+    """Queue the inputs as a job of one item, in parts where there are many, and wait for it."""
+    services = services_of(request)
+    caller = await caller_of(request)
+    body = await read_body(request, services.settings.max_body_bytes)
+    asked, bodies = (
+        _parse(body, services.settings)
+        if len(body) < LARGE_BYTES
+        else await asyncio.to_thread(_parse, body, services.settings)
+    )
+    spec = services.models.find(asked.model, ENDPOINT)
+    _check_limit(asked, spec)
+    submitted = await services.submitter.call(endpoint=ENDPOINT, bodies=bodies, spec=spec, caller=caller)
+    item = await wait_for_result(request, services, submitted, caller)
+    content = (
+        render_answer(item, model=spec.name, encoding_format=asked.encoding_format)
+        if len(asked.inputs) < LARGE_INPUTS
+        else await asyncio.to_thread(
+            render_answer, item, model=spec.name, encoding_format=asked.encoding_format
+        )
+    )
+    headers = NO_RETRY if item.status >= 400 else None
+    return Response(content, status_code=item.status, media_type=JSON, headers=headers)
+
+
+def _parse(body: bytes, settings: Settings) -> tuple[EmbeddingRequest, list[bytes]]:
+    """The request, and the bodies of its parts."""
+    asked = parse_embedding_request(body, max_inputs=settings.max_inputs)
+    if len(asked.inputs) <= settings.part_inputs:
+        return asked, [body]
+    return asked, split_inputs(asked, settings.part_inputs)
+
+
+def _check_limit(asked: EmbeddingRequest, spec: ModelSpec) -> None:
+    most = spec.limits.max_inputs
+    if most is not None and len(asked.inputs) > most:
+        message = f"{len(asked.inputs)} inputs; the model '{spec.name}' takes {most} per call."
+        raise ApiError("too_many_inputs", message, param="input")

@@ -1,0 +1,130 @@
+"""`/v1/jobs`: our own view, with inline requests, notes and results as they come."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from openai import OpenAI
+
+from tests.fixtures.batches import ENDED, GOOD, line, run, upload
+from tests.fixtures.stack import Stack
+
+
+@pytest.fixture
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{stack.url}/v1", timeout=30) as client:
+        yield client
+
+
+def finished(http: httpx.Client, job_id: str, seconds: float = 30.0) -> dict[str, Any]:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        job: dict[str, Any] = http.get(f"/jobs/{job_id}").json()
+        if job["status"] in ENDED:
+            return job
+        time.sleep(0.1)
+    raise TimeoutError(f"{job_id} is still {job['status']}: {job['note']}")
+
+
+def test_inline_requests_become_a_file_and_a_job(http: httpx.Client) -> None:
+    requests = [{"body": {"input": "a"}}, {"custom_id": "mine", "body": {"input": "b\nc"}}]
+    made = http.post("/jobs", json={"endpoint": "/v1/embeddings", "model": "echo", "requests": requests})
+    assert made.status_code == 200
+    job = finished(http, made.json()["id"])
+    assert job["status"] == "completed"
+    assert job["request_counts"] == {"total": 2, "completed": 2, "failed": 0}
+    assert job["expires_at"] is None
+    stored = http.get(f"/files/{job['input_file_id']}/content").text.splitlines()
+    assert [json.loads(row)["custom_id"] for row in stored] == ["request-1", "mine"]
+    assert json.loads(stored[1]) == {
+        "custom_id": "mine",
+        "method": "POST",
+        "url": "/v1/embeddings",
+        "body": {"input": "b\nc"},
+    }
+
+
+def test_results_come_in_order_and_in_the_form_that_is_asked_for(http: httpx.Client) -> None:
+    requests = [{"body": {"input": f"text {n}"}} for n in range(300)]
+    made = http.post("/jobs", json={"endpoint": "/v1/embeddings", "model": "echo", "requests": requests})
+    job_id = finished(http, made.json()["id"])["id"]
+    plain = http.get(f"/jobs/{job_id}/results").text.splitlines()
+    packed = http.get(f"/jobs/{job_id}/results?encoding_format=base64").text.splitlines()
+    assert [json.loads(row)["custom_id"] for row in plain] == [f"request-{n + 1}" for n in range(300)]
+    vector = json.loads(plain[7])["response"]["body"]["data"][0]["embedding"]
+    same = json.loads(packed[7])["response"]["body"]["data"][0]["embedding"]
+    assert np.array_equal(np.frombuffer(base64.b64decode(same), "<f4"), np.array(vector, "<f4"))
+    rest = http.get(f"/jobs/{job_id}/results?after=297").text.splitlines()
+    assert rest == plain[298:]
+
+
+def test_results_of_failed_items_stand_among_the_others(http: httpx.Client) -> None:
+    requests = [{"body": {"input": "a"}}, {"body": {"input": ""}}, {"body": {"input": "c"}}]
+    made = http.post("/jobs", json={"endpoint": "/v1/embeddings", "model": "echo", "requests": requests})
+    job = finished(http, made.json()["id"])
+    rows = [json.loads(row) for row in http.get(f"/jobs/{job['id']}/results").text.splitlines()]
+    assert [row["response"]["status_code"] for row in rows] == [200, 400, 200]
+
+
+def test_a_batch_is_found_as_a_job_too(client: OpenAI, http: httpx.Client) -> None:
+    batch = run(client, upload(client, [GOOD]))
+    job = http.get(f"/jobs/{batch.id}").json()
+    assert job["id"] == batch.id.replace("batch_", "job_")
+    assert job["status"] == "completed"
+    assert http.get(f"/jobs/{job['id']}").json() == job
+
+
+def test_a_job_is_not_found_as_a_batch(http: httpx.Client) -> None:
+    made = http.post(
+        "/jobs", json={"endpoint": "/v1/embeddings", "model": "echo", "requests": [{"body": {"input": "a"}}]}
+    ).json()
+    reply = http.get(f"/batches/{made['id'].replace('job_', 'batch_')}")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "batch_not_found")
+
+
+def test_an_inline_batch_names_a_real_input_file(client: OpenAI, http: httpx.Client) -> None:
+    body = {"endpoint": "/v1/embeddings", "requests": [line("a", {"model": "echo", "input": "x"})]}
+    batch = client.batches.retrieve(http.post("/batches", json=body).json()["id"])
+    assert client.files.retrieve(batch.input_file_id).purpose == "batch"
+
+
+def test_jobs_are_paged_newest_first(http: httpx.Client) -> None:
+    body = {"endpoint": "/v1/embeddings", "model": "echo", "requests": [{"body": {"input": "a"}}]}
+    made = [http.post("/jobs", json=body).json()["id"] for _ in range(3)]
+    first = http.get("/jobs?limit=2").json()
+    second = http.get(f"/jobs?limit=1&after={first['last_id']}").json()
+    assert [job["id"] for job in (*first["data"], *second["data"])] == made[::-1]
+    assert first["has_more"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({"endpoint": "/v1/embeddings"}, "missing_required_parameter", "input_file_id"),
+        ({"endpoint": "/v1/embeddings", "input_file_id": "f", "requests": []},
+         "missing_required_parameter", "input_file_id"),
+        ({"endpoint": "/v1/telepathy", "requests": []}, "invalid_value", "endpoint"),
+        ({"endpoint": "/v1/embeddings", "input_file_id": "file-nope"}, "file_not_found", "input_file_id"),
+        ({"endpoint": "/v1/embeddings", "input_file_id": "file-\0"}, "file_not_found", "input_file_id"),
+        ({"endpoint": "/v1/embeddings", "model": "nobody", "requests": []}, "model_not_found", "model"),
+        ({"endpoint": "/v1/embeddings", "requests": [{"input": "a"}]},
+         "invalid_request", "requests[0].input"),
+        ({"endpoint": "/v1/embeddings", "requests": [{}]},
+         "missing_required_parameter", "requests[0].body"),
+    ],
+)  # fmt: skip
+def test_a_wrong_job_is_refused_by_name(http: httpx.Client, body: Any, code: str, param: str) -> None:
+    error = http.post("/jobs", json=body).json()["error"]
+    assert (error["code"], error["param"]) == (code, param)
+
+
+@pytest.mark.parametrize("job_id", ["job_nope", "nope", "batch_", "job_%00", "job_" + "x" * 3000])
+def test_a_job_that_is_not_there_is_not_found(http: httpx.Client, job_id: str) -> None:
+    for reply in (http.get(f"/jobs/{job_id}"), http.get(f"/jobs/{job_id}/results")):
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "job_not_found")
+    assert http.post(f"/jobs/{job_id}/cancel").status_code == 404
