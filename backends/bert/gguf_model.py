@@ -6,7 +6,7 @@ brings may lie alone: its metadata (`<architecture>.*` of ggml's docs/gguf.md) m
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 from gguf import LlamaFileType
 
@@ -112,7 +112,7 @@ def _pooling(file: GGUFFile, spec: ModelSpec) -> Pooling:
     wanted = spec.options.get("pooling")
     if wanted is not None:
         if wanted not in NATIVE_POOLING:
-            known = ", ".join(set(get_args(Pooling)) & NATIVE_POOLING.keys())
+            known = ", ".join(NATIVE_POOLING)
             raise LoadFailed(
                 f"options.pooling is {wanted!r}; llama.cpp computes {known}", code="model_load_failed"
             )

@@ -30,7 +30,8 @@ class LlamaEncoder:
     def __init__(self, path: Path, model: BertModel, *, precision: str, threads: int) -> None:
         self.precision = precision
         self._model = model
-        self._tokens = max(CALL_TOKENS, model.max_tokens)
+        # A row of the greatest length must fit, and llama.cpp aborts unless tokens divide by rows.
+        self._tokens = -(-max(CALL_TOKENS, model.max_tokens) // CALL_ROWS) * CALL_ROWS
         self._lock = Lock()
         handle = load_model(path)
         weakref.finalize(self, free_model, handle)  # finalizers run last in, first out: context first

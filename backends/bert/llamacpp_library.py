@@ -4,6 +4,7 @@ Importing this module loads the native library into the process: call `backends.
 """
 
 import ctypes
+import os
 import sys
 from collections import deque
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 import llama_cpp.llama_cpp as native
 
 from backends.errors import LoadFailed
+
+# An abort would start a debugger on the dying process to print a backtrace: seconds, and it may hang.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 LOG_ERROR = 4  # enum ggml_log_level, ggml.h
 FLASH_ATTENTION_ON = 1  # enum llama_flash_attn_type, llama.h

@@ -11,7 +11,7 @@ import llama_cpp.llama_cpp as native
 
 from backends.bert.llamacpp_library import free_model, load_model
 from backends.bert.tokenizer import BertTokenizer
-from backends.errors import LoadFailed
+from backends.errors import LoadFailed, PartFailed
 
 
 class LlamaTokenizer(BertTokenizer):
@@ -32,10 +32,13 @@ class LlamaTokenizer(BertTokenizer):
 
     def _tokenize(self, text: str, *, special: bool) -> list[int]:
         data = text.encode()
-        room = len(data) + 2  # no tokenizer makes more than a token per byte
-        tokens = (native.llama_token * room)()
-        # Special tokens that a text spells out ("[SEP]") count as such, as they do for tokenizer.json.
-        count = native.llama_tokenize(self._vocabulary, data, len(data), tokens, room, special, True)
-        if count < 0:
-            raise LoadFailed("llama.cpp cannot tokenize this text", code="engine_error")
-        return list(tokens[:count])
+        room = len(data) + 8
+        while True:
+            tokens = (native.llama_token * room)()
+            # Special tokens that a text spells out ("[SEP]") count as such, as they do for tokenizer.json.
+            count = native.llama_tokenize(self._vocabulary, data, len(data), tokens, room, special, True)
+            if count >= 0:
+                return list(tokens[:count])
+            if -count <= room:
+                raise PartFailed("llama.cpp cannot tokenize this text", code="engine_error")
+            room = -count

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,39 +12,15 @@ import pytest
 
 from backends.bert import numpy_graph
 from backends.bert.gguf_model import read_model
-from backends.bert.model_folder import BertModel
 from backends.bert.selftest import lowest_cosine
 from backends.bert.tiny_model import TINY, numbers, tiny_rows, write_tiny
 from backends.errors import LoadFailed
 from backends.gguf_file import read_gguf
 from backends.importers.gguf import FileType, convert
 from configs.models import ModelSpec
-from tests.fixtures.tiny_tokenizers import write_tokenizer
+from tests.fixtures.tiny_models import IN_LLAMACPP, comparable, model_folder, stored_rows
 
-STORED = Path(__file__).parents[2] / "data" / "bert" / "tiny"
-SUPPORTED = ["bert", "bert-in-a-language-model", "distilbert", "roberta", "xlm-roberta"]
 SPEC = ModelSpec(name="tiny", family="bert")
-
-
-def model_folder(name: str, folder: Path) -> Path:
-    """A copy of a stored model, with a tokenizer of the kind that its architecture has."""
-    folder.mkdir(exist_ok=True)
-    for path in (STORED / name).iterdir():
-        shutil.copyfile(path, folder / path.name)
-    write_tokenizer(folder, name)
-    return folder
-
-
-def stored_rows(folder: Path) -> tuple[list[list[int]], dict[str, np.ndarray]]:
-    """The rows of ids of a stored model, and transformers' vectors of them by pooling."""
-    with np.load(folder / "reference.npz") as file:
-        stored = dict(file)
-    return [row.tolist() for row in np.split(stored["ids"], np.cumsum(stored["lengths"])[:-1])], stored
-
-
-def comparable(row: list[int], model: BertModel) -> bool:
-    """RoBERTa gives padding inside a text no position of its own, which llama.cpp cannot know."""
-    return not model.position_offset or model.pad_id not in row
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -64,12 +39,12 @@ def refusal(folder: Path, *, type: Any = "f16") -> str:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
-@pytest.mark.parametrize("name", SUPPORTED)
+@pytest.mark.parametrize("name", IN_LLAMACPP)
 def test_a_converted_model_agrees_with_transformers(name: str, pooling: str, tmp_path: Path) -> None:
     folder = model_folder(name, tmp_path / "m")
     convert(folder, folder / "m.gguf", type="f32")
     model = read_model(SPEC.model_copy(update={"options": {"pooling": pooling}}), folder)
-    rows, stored = stored_rows(folder)
+    rows, stored = stored_rows(name)
     vectors = numpy_graph.embed(read_gguf(folder / "m.gguf"), model, rows)
     kept = [number for number, row in enumerate(rows) if comparable(row, model)]
     assert len(kept) >= len(rows) - 1
