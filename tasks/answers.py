@@ -10,7 +10,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool
 from redis.exceptions import RedisError
 
-from store import jobs, results
+from store import results, watch
 from store.db import map_errors
 from store.errors import DatabaseUnavailable
 from tasks.signals import ANSWERS, Answered, decode_answered
@@ -98,6 +98,6 @@ class Answers:
     async def _find_ended(self, job_ids: Sequence[int]) -> None:
         with map_errors():
             async with self._pool.connection() as conn:
-                ended = await jobs.ended(conn, job_ids)
+                ended = await watch.ended(conn, job_ids)
         for job_id in ended:
             self._resolve(Answered(job_id))

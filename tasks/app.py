@@ -7,7 +7,7 @@ Hence early acks, no results, no ETA, no canvas. Celery needs `packaging` for Re
 from collections.abc import Callable
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from backends.registry import FAMILIES
 from configs.settings import Settings
@@ -45,7 +45,7 @@ def make_app(settings: Settings, wake: Callable[[str], None] | None = None) -> C
             "global_keyprefix": PREFIX,
         },
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
-        task_queues=[Queue(family) for family in FAMILIES],
+        task_queues=[Queue(family) for family in FAMILIES],  # type: ignore[no-untyped-call]
         task_create_missing_queues=False,
     )
 

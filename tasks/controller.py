@@ -12,7 +12,6 @@ import structlog
 from celery import Celery
 
 from backends.errors import LoadFailed
-from backends.registry import FAMILIES
 from configs.models import ModelSpec
 from configs.settings import Settings
 from configs.spec_files import Catalogue, load_catalogue
@@ -104,17 +103,3 @@ class Controller:
                 self.recorder.release(work.holding)
         self.listener.close()
         self.conn.close()
-
-
-def families_of(names: str) -> list[str]:
-    """The families that a comma-separated list names; `all` stands for every one. Raises ValueError."""
-    if names.strip() == "all":
-        return list(FAMILIES)
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    known = ", ".join(FAMILIES)
-    unknown = [name for name in wanted if name not in FAMILIES]
-    if unknown or not wanted:
-        raise ValueError(
-            f"unknown families: {', '.join(unknown) or '(none named)'}; known: {', '.join(FAMILIES)}"
-        )
-    return wanted

@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 
 from configs.settings import Settings
 from configs.spec_files import load_catalogue
-from store import db
-from store.blobs import Blobs
+from store import leadership
+from store.blobs import open_blobs
 from store.errors import DatabaseUnavailable
 from tasks.app import make_app
 from tasks.connection import Connection
@@ -30,7 +30,6 @@ log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.5
 RETENTION_SECONDS = 60.0
-LEADER_LOCK = 0x62617463  # a constant of ours; Postgres scopes it to the database
 
 Step = Callable[[psycopg.Connection], bool]
 
@@ -74,7 +73,7 @@ class Dispatcher:
         self._leads, self._stopping = threading.Event(), threading.Event()
         self._conn = Connection(self._url, "batchyard dispatcher")
         self._redis = connect(settings.redis_url)
-        signals, blobs = Signals(self._redis), Blobs.of(settings)
+        signals, blobs = Signals(self._redis), open_blobs(settings)
         validator = Validator(settings, signals, blobs, load_catalogue(settings))
         self._loops = [
             self._loop("validate", validator.step),
@@ -110,8 +109,8 @@ class Dispatcher:
         try:
             conn = self._conn.get()
             if self._leads.is_set():
-                db.ping(conn)
-            elif db.try_lock(conn, LEADER_LOCK):
+                leadership.keep(conn)
+            elif leadership.take(conn):
                 log.info("dispatcher.leads")
                 self._leads.set()
         except DatabaseUnavailable as error:
@@ -123,7 +122,7 @@ class Dispatcher:
         """Turn pokes into turns at once; without Redis the tick is enough."""
         while not self._stopping.is_set():
             try:
-                with self._redis.pubsub() as pubsub:
+                with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]
                     pubsub.subscribe(DISPATCH)
                     while not self._stopping.is_set():
                         if pubsub.get_message(timeout=1.0) is not None:

@@ -11,7 +11,7 @@ import structlog
 from backends.errors import EngineDied, LoadFailed
 from backends.types import ErrorInfo, encode_result
 from configs.error_codes import status_of
-from store import jobs, records
+from store import records, watch
 from store.errors import DatabaseUnavailable
 from tasks.controller import Controller
 from tasks.looking import Looker
@@ -91,8 +91,7 @@ class Drain:
     def _tell(self, work: Work) -> None:
         """Let the jobs say why they wait."""
         try:
-            for job_id in work.holding.jobs():
-                jobs.set_note(self.c.conn.get(), job_id, work.note)
+            watch.set_note(self.c.conn.get(), sorted(work.holding.jobs()), work.note)
         except DatabaseUnavailable as error:
             self.c.conn.lost(error)
 
@@ -144,6 +143,8 @@ class Drain:
         now, due = time.monotonic(), [self._looker.look_at, self._until]
         if any(not work.idle and work.engine is None for work in c.works.values()):
             due.append(now + LAUNCH_POLL_SECONDS)
+        if not c.in_hand():
+            due.append(self._looker.found_at + c.settings.linger_seconds)
         ready = self._poll(min(due) - now, c.stop_fd, poke_fd)
         if poke_fd in ready and c.listener.read():
             self._looker.poked()

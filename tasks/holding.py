@@ -65,7 +65,8 @@ class Holding:
 
     def take(self, lane: Lane, n: int) -> list[Part]:
         """Up to `n` waiting parts of `lane`, to be handed to the engine."""
-        queue, taken = self.waiting[lane], []
+        queue = self.waiting[lane]
+        taken: list[Part] = []
         while queue and len(taken) < n:
             held = self.parts.get(queue.popleft())
             if held is not None:
@@ -80,7 +81,7 @@ class Holding:
         return []
 
     def finish(
-        self, key: int, *, status: int, units: int, data: bytes, more: list[bytes]
+        self, key: int, *, status: int, units: int, data: bytes, more: Sequence[bytes] = ()
     ) -> HeldChunk | None:
         """A part has its result: move it to its chunk's rows. None: it is not ours any more."""
         held = self.parts.pop(key, None)

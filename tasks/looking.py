@@ -6,7 +6,7 @@ import structlog
 
 from backends.errors import LoadFailed
 from backends.types import Lane
-from store import chunks, items, jobs
+from store import chunks, items, lifecycle
 from tasks.controller import Controller
 from tasks.pace import CUT_UNMEASURED
 
@@ -103,7 +103,7 @@ class Looker:
         try:
             work = self._c.work_for(claim.model)
         except LoadFailed as error:
-            jobs.fail(conn, claim.job_id, error.code, error.message)
+            lifecycle.fail(conn, claim.job_id, error.code, error.message)
             return
         parts = items.load_parts(conn, claim.job_id, claim.lo, claim.hi)
         work.holding.add(claim, parts, alone=claim.losses >= LOSSES_ALONE)

@@ -32,7 +32,7 @@ class PokeListener:
         """Subscribe and wait for the confirmation: a poke sent from here on arrives."""
         if self._pubsub is not None or time.monotonic() < self._retry_at:
             return
-        pubsub = self._client.pubsub()
+        pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]
         try:
             pubsub.subscribe(*self._channels)
             confirmed, until = 0, time.monotonic() + CONFIRM_SECONDS

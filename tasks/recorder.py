@@ -11,7 +11,7 @@ import structlog
 
 from backends.errors import LoadFailed
 from configs.settings import Settings
-from store import chunks, jobs, records
+from store import chunks, lifecycle, records, watch
 from tasks.connection import Connection
 from tasks.holding import HeldChunk, Holding
 from tasks.signals import Answered, Signals
@@ -91,7 +91,7 @@ class Recorder:
         """Let go of the chunks of jobs that were cancelled or have ended otherwise."""
         if not holding:
             return
-        for job_id in jobs.not_running(self._conn.get(), sorted(holding.jobs())):
+        for job_id in watch.unwanted(self._conn.get(), sorted(holding.jobs())):
             for chunk in holding.of_job(job_id):
                 cancel(holding.drop(chunk))
                 chunks.release(self._conn.get(), [chunk.claim.ref])
@@ -108,7 +108,7 @@ class Recorder:
     def fail_jobs(self, holding: Holding, error: LoadFailed) -> None:
         """The model cannot be loaded: its jobs that we hold fail with the reason."""
         for job_id in sorted(holding.jobs()):
-            jobs.fail(self._conn.get(), job_id, error.code, error.message)
+            lifecycle.fail(self._conn.get(), job_id, error.code, error.message)
             self._signals.answered(Answered(job_id))
             for chunk in holding.of_job(job_id):
                 holding.drop(chunk)

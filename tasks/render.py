@@ -111,12 +111,12 @@ def _embedding_body(model: str, parts: Sequence[bytes], encoding_format: Encodin
 
     A float is written with the fewest digits that read back as the same float32.
     """
-    tokens, rows = 0, []
+    tokens, rows = 0, list[Any]()
     for part in parts:
         result = decode_result(part)
         tokens += result.tokens
         vectors = np.frombuffer(result.vectors, dtype="<f4").reshape(-1, result.dimensions)
-        rows += [b64encode(row).decode() for row in vectors] if encoding_format == "base64" else list(vectors)
+        rows += [b64encode(row.data).decode() for row in vectors] if encoding_format == "base64" else vectors
     return {
         "object": "list",
         "model": model,

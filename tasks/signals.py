@@ -107,3 +107,8 @@ class AsyncSignals:
     async def poke_dispatcher(self) -> None:
         with suppress(RedisError, OSError):
             await self._client.publish(DISPATCH, b"")
+
+    async def reachable(self) -> bool:
+        with suppress(RedisError, OSError):
+            return bool(await cast(Any, self._client.ping()))
+        return False

@@ -14,7 +14,8 @@ from configs.models import ModelSpec
 from configs.settings import Settings
 from store import jobs
 from store.db import map_errors
-from store.ids import new_suffix
+from store.ids import View, new_suffix
+from store.items import NewItem
 from tasks.app import make_app, send_wake_up
 from tasks.signals import AsyncSignals
 
@@ -40,7 +41,7 @@ class Submitted:
 class FileJob:
     """A job whose items are the lines of a file. `model` None: the lines name it."""
 
-    view: str
+    view: View
     endpoint: str
     input_file_id: str
     model: str | None = None
@@ -79,7 +80,7 @@ class Submitter:
             cores=spec.cores,
             lane=Lane.INTERACTIVE,
         )
-        item = jobs.NewItem(custom_id=suffix, body=bodies[0], more_bodies=tuple(bodies[1:]))
+        item = NewItem(custom_id=suffix, body=bodies[0], more_bodies=tuple(bodies[1:]))
         with map_errors():
             async with self._pool.connection() as conn:
                 job_id = await jobs.insert_call(conn, job, [item])

@@ -4,7 +4,7 @@ import psycopg
 import structlog
 from celery import Celery
 
-from store import jobs, slots
+from store import lifecycle, slots
 from tasks.app import send_wake_up
 from tasks.signals import Signals
 
@@ -19,7 +19,7 @@ class WakeUps:
 
     def repeat(self, conn: psycopg.Connection) -> bool:
         """Poke or wake whoever could take waiting work. Always False: the tick is its pace."""
-        for family in sorted({family for family, _ in jobs.waiting_families(conn)}):
+        for family in sorted({family for family, _ in lifecycle.waiting_families(conn)}):
             awake = self._signals.poke(family)
             backlog = self._signals.backlog(family)
             if backlog is None:

@@ -17,10 +17,11 @@ from celery import Celery, signals
 from configs.settings import Settings
 from store import db, slots
 from tasks.app import make_app
-from tasks.controller import Controller, families_of
+from tasks.controller import Controller
 from tasks.drain import Drain, drain
 from tasks.keeper import Keeper
 from tasks.nudge import Nudge
+from tasks.slots import parse_families
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,7 @@ def take_slot(settings: Settings, families: Sequence[str], cores: Sequence[int] 
 
 def run(settings: Settings, families: str, cores: Sequence[int] | None) -> int:
     """Be a slot until told to stop; returns the exit code. Raises CoresTaken, DatabaseUnavailable."""
-    served = families_of(families)
+    served = list(parse_families(families))
     slot = take_slot(settings, served, cores)
     log.info("slot.started", slot=slot.slot_id, cores=slot.cores, families=served)
     controller = Controller(settings, slot, served)

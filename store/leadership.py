@@ -1,0 +1,22 @@
+"""One leader among the dispatchers of a database, by an advisory lock that ends with its connection."""
+
+from typing import Any
+
+from psycopg import Connection
+
+from store.db import map_errors
+
+LOCK = 0x62617463  # a constant of ours; Postgres scopes it to the database
+
+
+@map_errors()
+def take(conn: Connection[Any]) -> bool:
+    """Become the leader if there is none. Also true for the leader itself, once for each call."""
+    row = conn.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+@map_errors()
+def keep(conn: Connection[Any]) -> None:
+    """Raises `DatabaseUnavailable` when the connection, and the lock with it, is gone."""
+    conn.execute("SELECT 1")
