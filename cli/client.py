@@ -131,7 +131,8 @@ class Client:
 
 
 def _check(response: httpx.Response) -> None:
-    """Turn an error reply into `ServiceRefused`, with the message of OpenAI's envelope where it has one."""
+    """Turn an error reply into an exception, with the message of OpenAI's envelope where it has one. A
+    service without its database, or a proxy without its service, is as good as away."""
     if not response.is_error:
         return
     try:
@@ -140,6 +141,8 @@ def _check(response: httpx.Response) -> None:
     except (ValueError, LookupError, TypeError):
         message, code = response.reason_phrase or "error", None
     label = f"{code}, {response.status_code}" if code else str(response.status_code)
+    if code == "service_unavailable" or (code is None and response.status_code in (502, 503, 504)):
+        raise ServiceUnreachable(f"{response.url.host} answers, but cannot serve: {message} ({label})")
     raise ServiceRefused(f"{message} ({label})", status=response.status_code, code=code)
 
 

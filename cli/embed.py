@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.environment import settings_from
 from cli.errors import CommandFailed
 from cli.exit_codes import ExitCode
 from cli.service import DEFAULT_URL, JsonOption, KeyOption, UrlOption, connect, print_json
@@ -98,7 +99,9 @@ def embed(
             check_is_embedding(job)
         else:
             request = _request(model, dimensions, overlong, input_type)
-            job = submit(client, _texts(sources or [], field, column, lines, meter), request, meter)
+            texts = _texts(sources or [], field, column, lines, meter)
+            limit = settings_from().max_line_bytes
+            job = submit(client, texts, request, meter, max_line_bytes=limit)
         if not wait:
             _say_submitted(job, as_json)
             return

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import orjson
@@ -36,16 +36,19 @@ class Collected:
     examples: list[str] = field(default_factory=list)
 
 
-def submit(client: Client, texts: Iterable[Text], request: Object, meter: Meter) -> Object:
+def submit(
+    client: Client, texts: Iterable[Text], request: Object, meter: Meter, *, max_line_bytes: int
+) -> Object:
     """Write the texts to a temporary file, upload it and make it a job; returns the job.
 
     `request` is the body of each item without its input; its `model` is checked first, so that a typing
-    error costs nothing. Raises `CommandFailed`.
+    error costs nothing. `max_line_bytes` is the service's limit on one request. Raises `CommandFailed`.
     """
     client.get(f"/v1/models/{request['model']}")
     with tempfile.TemporaryDirectory(prefix="batchyard-") as folder:
         path = Path(folder) / "inputs.jsonl"
-        count = _write_lines(path, texts, request, meter)
+        lines = (_line_of(number, text, request, max_line_bytes) for number, text in enumerate(texts))
+        count = _write_lines(path, lines, meter)
         if not count:
             raise CommandFailed("there is no text in the inputs")
         size = path.stat().st_size
@@ -91,34 +94,39 @@ def check_is_embedding(job: Object) -> None:
         raise CommandFailed(f"{job['id']} is a job of {job['endpoint']}, not of {ENDPOINT}")
 
 
-def _write_lines(path: Path, texts: Iterable[Text], request: Object, meter: Meter) -> int:
+def _write_lines(path: Path, lines: Iterable[bytes], meter: Meter) -> int:
     meter.stage("reading", "texts")
     count = 0
     try:
         with path.open("wb", buffering=1024**2) as file:
-            for text in texts:
-                _write_line(file, count, text, request)
+            for line in lines:
+                file.write(line)
                 count += 1
                 if count % 256 == 0:
                     meter.update(count)
     except OSError as error:
         raise CommandFailed(f"cannot write the temporary file {path}: {error.strerror}; see TMPDIR") from None
-    meter.update(count)
     return count
 
 
-def _write_line(file: IO[bytes], number: int, text: Text, request: Object) -> None:
+def _line_of(number: int, text: Text, request: Object, max_line_bytes: int) -> bytes:
     name = text.id.encode("utf-8", "replace").decode()  # file names need not be valid text
-    line = {
+    request_line = {
         "custom_id": f"{number} {name}",
         "method": "POST",
         "url": ENDPOINT,
         "body": request | {"input": text.text},
     }
     try:
-        file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        line = orjson.dumps(request_line, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError as error:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
         raise CommandFailed(f"{name}: the text is not valid Unicode: {error}") from None
+    if len(line) > max_line_bytes:
+        raise CommandFailed(
+            f"{name}: the text is too large for one request ({len(line):,} bytes, at most "
+            f"{max_line_bytes:,}); cut it into several, or leave it out"
+        )
+    return line
 
 
 def _row_of(line: Object, collected: Collected) -> Row:

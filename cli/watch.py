@@ -3,7 +3,7 @@
 import time
 from typing import Literal
 
-from cli.client import Client, Object, ServiceRefused, ServiceUnreachable
+from cli.client import Client, Object, ServiceUnreachable
 from cli.exit_codes import ExitCode
 from cli.progress import Meter
 
@@ -30,9 +30,7 @@ def wait_for(client: Client, job_id: str, meter: Meter, *, label: str = "computi
     while True:
         try:
             job = client.get(path)
-        except (ServiceUnreachable, ServiceRefused) as error:
-            if isinstance(error, ServiceRefused) and error.status not in (500, 502, 503):
-                raise
+        except ServiceUnreachable:
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since > PATIENCE_SECONDS:
                 raise

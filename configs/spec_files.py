@@ -4,6 +4,7 @@ A broken file is named with its line and stops nothing: it goes to `Catalogue.br
 """
 
 import difflib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,5 +242,5 @@ def _made_absolute(file: ModelFile, spec_path: Path) -> ModelFile:
     scheme, _, rest = file.source.partition(":")
     if scheme != "file":
         return file
-    target = spec_path.parent.absolute() / Path(rest).expanduser()
+    target = os.path.normpath(spec_path.parent.absolute() / Path(rest).expanduser())
     return file.model_copy(update={"source": f"file:{target}"})

@@ -1,0 +1,46 @@
+"""Running commands in this process, against a stand-in for the service."""
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+
+from cli.main import main
+from tests.fixtures.fake_service import FakeService, fake_service
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
+    monkeypatch.setattr("cli.watch.FIRST_POLL_SECONDS", 0.01)
+    with fake_service() as running:
+        monkeypatch.setenv("BATCHYARD_URL", running.url)
+        monkeypatch.delenv("BATCHYARD_API_KEY", raising=False)
+        yield running
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """`run("embed", path, stdin=b"…")` as the shell would: exit code, stdout and stderr."""
+
+    def run(*arguments: object, stdin: bytes = b"") -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["batchyard", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Outcome(code, *capfd.readouterr())
+
+    return run

@@ -1,0 +1,403 @@
+"""`batchyard embed`: what goes in, what comes out, and what happens when something breaks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from cli import client
+from tests.cli.conftest import Run
+from tests.fixtures.fake_service import WIDTH, FakeService, vector_of
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """A folder of three texts among things that are none."""
+    folder = tmp_path / "docs"
+    (folder / "sub").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    (folder / "b.txt").write_text("second")
+    (folder / "a.md").write_text("first\nof two lines\n")
+    (folder / "sub" / "c").write_bytes(b"\xef\xbb\xbfthird")
+    (folder / "image.png").write_bytes(b"\x89PNG\0\0")
+    (folder / "latin.txt").write_bytes(b"caf\xe9")
+    (folder / ".hidden" / "d.txt").write_text("unseen")
+    (folder / ".e.txt").write_text("unseen")
+    return folder
+
+
+def sent(service: FakeService) -> list[str]:
+    """The texts of the one job, in order."""
+    (lines,) = service.bodies.values()
+    return [line["body"]["input"] for line in lines]
+
+
+def rows_of(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# --- inputs -------------------------------------------------------------------------------------------
+
+
+def test_a_folder_gives_its_text_files_in_order(run: Run, service: FakeService, docs: Path) -> None:
+    done = run("embed", docs)
+    assert done.code == 0
+    assert sent(service) == ["first\nof two lines\n", "second", "third"]
+    rows = rows_of(done.out)
+    assert [row["id"] for row in rows] == [f"{docs}/a.md", f"{docs}/b.txt", f"{docs}/sub/c"]
+    assert np.float32(rows[1]["embedding"]).tolist() == vector_of("second").tolist()
+    assert f"skipped {docs}/image.png: not a text file" in done.err
+    assert f"skipped {docs}/latin.txt: not UTF-8" in done.err
+
+
+def test_a_file_is_one_text_unless_its_lines_are_asked_for(
+    run: Run, service: FakeService, docs: Path
+) -> None:
+    assert run("embed", docs / "a.md", docs / "b.txt").code == 0
+    assert sent(service) == ["first\nof two lines\n", "second"]
+    service.bodies.clear()
+    assert run("embed", "--lines", docs / "a.md").code == 0
+    assert sent(service) == ["first", "of two lines"]
+
+
+def test_stdin_is_a_text_per_line(run: Run, service: FakeService) -> None:
+    done = run("embed", "-", stdin="one\n\nzwei ä\r\nthree".encode())
+    assert sent(service) == ["one", "zwei ä", "three"]
+    assert [row["id"] for row in rows_of(done.out)] == ["stdin:1", "stdin:3", "stdin:4"]
+
+
+def test_stdin_with_a_field_is_json_lines(run: Run, service: FakeService) -> None:
+    assert run("embed", "--field", "q", "-", stdin=b'{"q": "one"}\n{"q": "two"}\n').code == 0
+    assert sent(service) == ["one", "two"]
+
+
+def test_json_lines_take_the_field_that_is_named(run: Run, service: FakeService, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "one", "body": "eins"}\n\n{"text": null, "body": "zwei"}\n')
+    assert run("embed", path, "--field", "body").code == 0
+    assert sent(service) == ["eins", "zwei"]
+    service.bodies.clear()
+    done = run("embed", path)  # an absent text is an empty one, and fails alone
+    assert done.code == 4
+    assert [row.get("error") for row in rows_of(done.out)] == [None, "the input is empty (empty_input)"]
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_tables_take_the_column_that_is_named(
+    run: Run, service: FakeService, tmp_path: Path, suffix: str, delimiter: str
+) -> None:
+    path = tmp_path / f"in.{suffix}"
+    rows = [["id", "body"], ["1", '"one\nover ""two"" lines"'], ["2", "zwei"]]
+    path.write_text("\ufeff" + "\n".join(delimiter.join(row) for row in rows) + "\n", encoding="utf-8")
+    done = run("embed", path, "--column", "body")
+    assert sent(service) == ['one\nover "two" lines', "zwei"]
+    assert [row["id"] for row in rows_of(done.out)] == [f"{path}:3", f"{path}:4"]
+
+
+def test_parquet_takes_the_column_that_is_named(run: Run, service: FakeService, tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    table = pyarrow.table({"n": [1, 2, 3], "body": ["one", None, "three"]})
+    pyarrow.parquet.write_table(table, path)
+    assert run("embed", path, "--column", "body").code == 4
+    assert sent(service) == ["one", "", "three"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.jsonl", b'{"text": "a"}\n{"text": ', "in.jsonl:2: not valid JSON"),
+        ("in.jsonl", b'{"txt": "a"}\n', "in.jsonl:1: no field 'text' (there is: txt)"),
+        ("in.jsonl", b"[1]\n", "in.jsonl:1: no field 'text'"),
+        ("in.jsonl", b'{"text": 7}\n', "in.jsonl:1: 'text' is no text but int"),
+        ("in.jsonl", b'{"text": "\xff"}\n', "in.jsonl:1: not UTF-8 (byte 10)"),
+        ("in.jsonl", b"[" * 100_000, "in.jsonl:1: not valid JSON"),
+        ("in.jsonl", b'{"text": "\\ud800"}\n', "in.jsonl:1: the text is not valid Unicode"),
+        ("in.jsonl", b"", "there is no text in the inputs"),
+        ("in.csv", b"a,b\n1,2\n", "no column 'text' (there is: a, b); name one with --column"),
+        ("in.csv", b"", "is empty"),
+        ("in.csv", b"text\n\xff\xfe\n", "not UTF-8"),
+        ("in.parquet", b"not parquet", "cannot be read as Parquet"),
+        ("in.txt", b"caf\xe9", "in.txt: not UTF-8 (byte 3)"),
+    ],
+)
+def test_bad_input_is_named_with_its_place_and_nothing_is_submitted(
+    run: Run, service: FakeService, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    done = run("embed", path)
+    assert done.code == 1
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert service.jobs == {}
+
+
+def test_a_file_that_is_missing_is_named(run: Run, service: FakeService, tmp_path: Path) -> None:
+    for name in ("no.txt", "no.jsonl", "no.csv", "no.parquet"):
+        done = run("embed", tmp_path / name)
+        assert (done.code, name in done.err) == (1, True)
+
+
+# --- outputs ------------------------------------------------------------------------------------------
+
+TEXTS = b"one\nBAD\nthree\nfour\n"
+
+
+def test_npy_has_a_row_per_input_and_ids_beside_it(run: Run, service: FakeService, tmp_path: Path) -> None:
+    done = run("embed", "-", "-o", tmp_path / "v.npy", stdin=TEXTS)
+    assert done.code == 4
+    matrix = np.load(tmp_path / "v.npy")
+    assert matrix.dtype == np.float32
+    assert matrix.shape == (4, WIDTH)
+    assert np.isnan(matrix[1]).all()
+    assert [matrix[i].tolist() for i in (0, 2, 3)] == [
+        vector_of(t).tolist() for t in ("one", "three", "four")
+    ]
+    ids = [json.loads(line) for line in (tmp_path / "v.ids.jsonl").read_text().splitlines()]
+    assert ids == [f"stdin:{n}" for n in (1, 2, 3, 4)]
+    assert "1 texts failed:\n  stdin:2: the input is empty" in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.ids.jsonl", "v.npy"]
+
+
+@pytest.mark.parametrize("left_out", [{0}, {2}, {3}, {0, 1, 3}])
+def test_npy_keeps_rows_in_place_when_items_were_not_reached(
+    run: Run, service: FakeService, tmp_path: Path, left_out: set[int]
+) -> None:
+    service.leave_out, service.status = left_out, "expired"
+    done = run("embed", "-", "-o", tmp_path / "v.npy", stdin=b"a\nb\nc\nd\n")
+    assert done.code == 4
+    matrix = np.load(tmp_path / "v.npy")
+    assert {row for row in range(4) if np.isnan(matrix[row]).all()} == left_out
+    assert all((matrix[row] == vector_of("abcd"[row])).all() for row in range(4) if row not in left_out)
+    assert len((tmp_path / "v.ids.jsonl").read_text().splitlines()) == 4
+    assert f"is expired; {len(left_out)} texts were not reached" in done.err
+
+
+def test_npy_without_one_vector_is_refused(run: Run, service: FakeService, tmp_path: Path) -> None:
+    done = run("embed", "-", "-o", tmp_path / "v.npy", stdin=b"BAD\n")
+    assert (done.code, "not one vector" in done.err) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parquet_has_index_id_vector_and_error(
+    run: Run, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.vectors.ROWS_PER_GROUP", 3)
+    assert run("embed", "-", "-o", tmp_path / "v.parquet", stdin=TEXTS).code == 4
+    rows = pyarrow.parquet.read_table(tmp_path / "v.parquet").to_pylist()
+    assert [row["index"] for row in rows] == [0, 1, 2, 3]
+    assert rows[1]["embedding"] is None
+    assert rows[1]["error"] == "the input is empty (empty_input)"
+    assert np.float32(rows[3]["embedding"]).tolist() == vector_of("four").tolist()
+
+
+def test_json_lines_go_to_a_file(run: Run, service: FakeService, tmp_path: Path) -> None:
+    done = run("embed", "-", "-o", tmp_path / "v.jsonl", stdin=TEXTS)
+    rows = rows_of((tmp_path / "v.jsonl").read_text())
+    assert [sorted(row) for row in rows] == [["embedding", "id", "index"], ["error", "id", "index"]] + [
+        ["embedding", "id", "index"]
+    ] * 2
+    assert done.out == ""
+
+
+@pytest.mark.parametrize("output", ["v.txt", "no/such/folder/v.npy", "."])
+def test_an_output_that_cannot_be_is_refused_before_anything_is_sent(
+    run: Run, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("embed", "-", "-o", output, stdin=TEXTS)
+    assert (done.code, service.asked) == (1, [])
+    assert output in done.err
+
+
+def test_json_says_how_it_went(run: Run, service: FakeService, tmp_path: Path) -> None:
+    done = run("embed", "-", "-o", tmp_path / "v.npy", "--json", stdin=TEXTS)
+    said = json.loads(done.out)
+    assert said["job"] == "job_0000"
+    assert (said["vectors"], said["failed"], said["dimensions"], said["tokens"]) == (3, 1, WIDTH, 9)
+    assert run("embed", "-", "--json", stdin=TEXTS).code == 2
+
+
+# --- the request --------------------------------------------------------------------------------------
+
+
+def test_options_reach_every_item_and_defaults_none(run: Run, service: FakeService) -> None:
+    run(
+        "embed",
+        "-",
+        "-m",
+        "m",
+        "--dimensions",
+        8,
+        "--overlong",
+        "truncate",
+        "--input-type",
+        "query",
+        stdin=b"a",
+    )
+    run("embed", "-", stdin=b"b")
+    (first,), (second,) = service.bodies.values()
+    assert first["body"] == {
+        "model": "m",
+        "overlong": "truncate",
+        "dimensions": 8,
+        "input_type": "query",
+        "input": "a",
+    }
+    assert second["body"] == {"model": "all-minilm-l6-v2", "input": "b"}
+    assert (second["method"], second["url"], second["custom_id"]) == ("POST", "/v1/embeddings", "0 stdin:1")
+
+
+def test_an_unknown_model_is_refused_before_anything_is_read(
+    run: Run, service: FakeService, tmp_path: Path
+) -> None:
+    done = run("embed", tmp_path / "missing.txt", "-m", "nothing")
+    assert (done.code, "model_not_found" in done.err) == (1, True)
+
+
+def test_a_large_input_goes_up_in_parts(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PART_BYTES", 1000)
+    texts = [f"text number {n}" for n in range(100)]
+    assert run("embed", "-", stdin="\n".join(texts).encode()).code == 0
+    assert sent(service) == texts
+    assert len(service.uploads["upload_0"]) > 5
+
+
+def test_a_text_that_no_line_can_hold_is_named_before_anything_is_sent(
+    run: Run, service: FakeService, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHYARD_MAX_LINE_BYTES", "500")
+    (docs / "b.txt").write_text("x" * 500)
+    done = run("embed", docs)
+    assert done.code == 1
+    assert f"{docs}/b.txt: the text is too large" in done.err
+    assert service.files == {}
+
+
+def test_a_key_is_sent_and_a_missing_one_is_explained(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.key = "sk-right"
+    done = run("embed", "-", stdin=b"a")
+    assert (done.code, "invalid_api_key" in done.err) == (1, True)
+    monkeypatch.setenv("BATCHYARD_API_KEY", "sk-right")
+    assert run("embed", "-", stdin=b"a").code == 0
+
+
+# --- waiting, leaving, coming back --------------------------------------------------------------------
+
+
+def test_without_wait_the_job_is_named_and_can_be_resumed(
+    run: Run, service: FakeService, tmp_path: Path
+) -> None:
+    job = run("embed", "-", "--no-wait", stdin=TEXTS).out.strip()
+    assert job == "job_0000"
+    done = run("embed", "--resume", job, "-o", tmp_path / "v.npy")
+    assert done.code == 4
+    assert np.load(tmp_path / "v.npy").shape == (4, WIDTH)
+    assert (tmp_path / "v.ids.jsonl").read_text().splitlines()[2] == '"stdin:3"'
+
+
+def test_results_go_on_behind_the_last_line_when_the_connection_breaks(
+    run: Run, service: FakeService
+) -> None:
+    service.drop_results_after = 2
+    done = run("embed", "-", stdin=b"a\nb\nc\nd\n")
+    assert [row["index"] for row in rows_of(done.out)] == [0, 1, 2, 3]
+    asked = [line for line in service.asked if "results" in line]
+    assert [line.partition("after=")[2].partition("&")[0] for line in asked] == ["-1", "1"]
+
+
+def test_a_service_that_is_away_for_a_moment_is_waited_for(run: Run, service: FakeService) -> None:
+    job = run("embed", "-", "--no-wait", stdin=b"a").out.strip()
+    service.away = 3
+    assert run("jobs", "wait", job).code == 0
+
+
+def test_a_service_that_stays_away_is_given_up(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.watch.PATIENCE_SECONDS", 0.05)
+    job = run("embed", "-", "--no-wait", stdin=b"a").out.strip()
+    service.away = 10**6
+    done = run("jobs", "wait", job)
+    assert (done.code, "service_unavailable" in done.err) == (3, True)
+
+
+def test_a_job_that_failed_names_the_lines_at_fault(run: Run, service: FakeService) -> None:
+    service.status = "failed"
+    service.errors = [
+        {"code": "line_too_long", "line": 3, "message": "longer than 1 MiB", "param": None},
+        {"code": "x", "line": None, "message": "something else", "param": None},
+    ]
+    done = run("embed", "-", stdin=TEXTS)
+    assert done.code == 1
+    assert "line 3: longer than 1 MiB" in done.err
+    assert "something else" in done.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--resume", "job_1", "file.txt"]])
+def test_something_to_embed_or_a_job_must_be_named(run: Run, arguments: list[str]) -> None:
+    assert run("embed", *arguments).code == 2
+
+
+def test_a_job_of_another_kind_is_not_read_as_vectors(run: Run, service: FakeService, tmp_path: Path) -> None:
+    line = {"custom_id": "a", "body": {"model": "m", "input": "x"}}
+    service.files["file-x"] = json.dumps(line).encode()
+    chat = service.create("job", {"endpoint": "/v1/chat/completions", "input_file_id": "file-x"})["id"]
+    foreign = service.create("job", {"endpoint": "/v1/embeddings", "input_file_id": "file-x"})["id"]
+    assert "not of /v1/embeddings" in run("embed", "--resume", chat).err
+    assert "was not made by 'batchyard embed'" in run("embed", "--resume", foreign).err
+    assert "job_not_found" in run("embed", "--resume", "job_none").err
+
+
+def test_no_service_says_how_to_start_one(run: Run, service: FakeService) -> None:
+    service.shutdown()
+    service.server_close()
+    done = run("embed", "-", stdin=b"a")
+    assert done.code == 3
+    assert "batchyard up" in done.err
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "http://", "ftp://x", "http://[::1"])
+def test_a_url_that_is_none_is_a_usage_error(run: Run, url: str) -> None:
+    assert run("embed", "-", "--url", url).code == 2
+
+
+def test_another_http_server_is_not_taken_for_the_service(run: Run, service: FakeService) -> None:
+    service.poll = lambda job_id: [job_id]  # type: ignore[method-assign, assignment, return-value]
+    service.jobs["job_1"] = {}
+    assert "not like a Batchyard service" in run("jobs", "show", "job_1").err
+
+
+def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(service: FakeService, tmp_path: Path) -> None:
+    service.polls_until_done = -1
+    command = [sys.executable, "-m", "cli.main", "embed", "-", "-o", str(tmp_path / "v.npy")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ, text=True
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write("a\nb\n")
+        process.stdin.close()
+        deadline = time.monotonic() + 30
+        while not any(line.startswith("GET /v1/jobs/") for line in service.asked):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(10) == 130
+    assert service.jobs["job_0000"]["status"] == "running"
+    assert f"batchyard embed --resume job_0000 --output {tmp_path}/v.npy --url {service.url}" in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
