@@ -1,0 +1,234 @@
+"""The documents are true: examples run, links lead somewhere, tables agree with the code."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.exit_codes import ExitCode
+from configs.models import ModelSpec
+from configs.settings import Settings
+from store.embedded.services import Urls
+from store.tables import Base
+from tests.fixtures.commands import find_command, options_of, parse_command
+from tests.fixtures.markdown import (
+    DOCUMENTS,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    code_spans,
+    links,
+    prose,
+    table,
+)
+from tests.fixtures.stack import Stack, running_stack
+
+README = ROOT / "README.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
+GLOSSARY = ROOT / "docs" / "glossary.md"
+URL = "http://127.0.0.1:8080"
+MOST_README_LINES = 80  # one screen, more or less
+FOLDERS = ("api", "backends", "cli", "configs", "migrations", "store", "tasks")
+
+README_BLOCKS = [block for block in blocks(README, "python", "bash") if not block.set_up]
+SHELL_BLOCKS = [block for document in DOCUMENTS for block in blocks(document, "bash", "sh")]
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+# --- README: what it shows runs ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def live(
+    services: Urls, database_factory: Callable[[], str], minilm_folder: Path, open_folder: Path
+) -> Iterator[Stack]:
+    """The service with the model that the README names."""
+    settings = {"families": "bert", "models": str(minilm_folder.parent)}
+    with running_stack(open_folder / "readme", database_factory(), services.redis_url, **settings) as stack:
+        yield stack
+
+
+def run(block: Block, stack: Stack, folder: Path) -> str:
+    """Run a block as a reader would in `folder`, against `stack`; returns what it printed."""
+    shell = ["bash", "-euo", "pipefail", "-c"]
+    words = [
+        *(shell if block.language == "bash" else [sys.executable, "-c"]),
+        block.text.replace(URL, stack.url),
+    ]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    env["BATCHYARD_URL"] = stack.url
+    ended = subprocess.run(
+        words, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+def prints_what_it_says(block: Block, printed: str, _folder: Path) -> None:
+    (promised,) = re.findall(r"print\(.*\)  # (.+)$", block.text, re.MULTILINE)
+    assert printed.strip() == promised
+
+
+def makes_a_batch(_block: Block, printed: str, _folder: Path) -> None:
+    batch = json.loads(printed)
+    assert (batch["object"], batch["endpoint"]) == ("batch", "/v1/embeddings")
+
+
+def writes_a_vector_for_every_file(block: Block, _printed: str, folder: Path) -> None:
+    words = shlex.split(block.text)
+    lines = (folder / words[words.index("-o") + 1]).read_text().splitlines()
+    assert len(lines) == len(list((folder / "docs").iterdir())) + 1
+    assert {len(json.loads(line)["embedding"]) for line in lines} == {384}
+
+
+# An example is known by a piece of it; one without a check fails.
+CHECKS = {
+    "OpenAI(": prints_what_it_says,
+    "curl": makes_a_batch,
+    "batchyard embed": writes_a_vector_for_every_file,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", README_BLOCKS, ids=str)
+def test_the_examples_of_the_readme_run(block: Block, live: Stack, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(README, tmp_path)
+    (check,) = [check for piece, check in CHECKS.items() if piece in block.text]
+    check(block, run(block, live, tmp_path), tmp_path)
+
+
+def test_the_readme_fits_a_screen() -> None:
+    assert len(README.read_text().splitlines()) <= MOST_README_LINES
+
+
+def test_the_readme_prints_the_arrows_and_every_folder() -> None:
+    text = README.read_text()
+    assert "configs ← {backends, store} ← tasks ← api ← cli        migrations → store, configs" in text
+    assert all(f"{folder}/" in text for folder in FOLDERS)
+
+
+# --- commands, paths and links exist -------------------------------------------------------------------
+
+
+def commands(block: Block) -> Iterator[tuple[str, list[str]]]:
+    """The lines that call `batchyard` or `make`, as program and arguments."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if re.match(r"(\S*/)?(batchyard|make) ", line):
+            program, *words = shlex.split(line, comments=True)
+            yield Path(program).name, words
+
+
+@pytest.mark.parametrize("block", SHELL_BLOCKS, ids=str)
+def test_commands_in_blocks_exist_with_their_options(block: Block) -> None:
+    for program, words in commands(block):
+        if program == "make":
+            assert words[0] in TARGETS
+        else:
+            parse_command(words)
+
+
+def test_commands_in_sentences_exist_with_their_options() -> None:
+    spans = [(document.name, span.split()) for document in DOCUMENTS for span in code_spans(document)]
+    for name, (program, *words) in spans:
+        if program == "make" and words:
+            assert words[0] in TARGETS, name
+        elif program == "batchyard" and words:
+            command, rest = find_command(words[0].split("|")[:1] + words[1:])
+            unknown = {word for word in rest if word.startswith("-")} - options_of(command)
+            assert not unknown, name
+
+
+def test_paths_in_sentences_exist() -> None:
+    missing = [
+        f"{document.name}: {span}"
+        for document in DOCUMENTS
+        for span in code_spans(document)
+        if re.fullmatch(rf"({'|'.join((*FOLDERS, 'docs', 'tests', 'deploy'))})/[\w./-]*", span)
+        and not (ROOT / span).exists()
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def test_relative_links_resolve() -> None:
+    broken = []
+    for document in DOCUMENTS:
+        for link in links(document):
+            if "://" in link:
+                continue
+            path, _, anchor = link.partition("#")
+            target = (document.parent / path).resolve() if path else document
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{document.name}: {link}")
+    assert not broken, "\n".join(broken)
+
+
+# --- tables agree with the code ------------------------------------------------------------------------
+
+
+def test_operations_lists_every_setting_with_its_default() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    defaults = dict(line.split("=", 1) for line in lines if line.startswith("BATCHYARD_"))
+    rows = []
+    for name, field in Settings.model_fields.items():
+        variable = f"BATCHYARD_{name.upper()}"
+        default = defaults[variable]
+        rows.append([f"`{variable}`", f"`{default}`" if default else "", field.description])
+    assert table(OPERATIONS, "Settings") == rows
+
+
+def test_variables_in_sentences_are_settings() -> None:
+    known = {f"BATCHYARD_{name.upper()}" for name in Settings.model_fields}
+    known |= {"BATCHYARD_URL", "BATCHYARD_WHEELS"}  # of the client commands, of `make bindings`
+    for document in DOCUMENTS:
+        assert set(re.findall(r"\bBATCHYARD_[A-Z_]*[A-Z]\b", document.read_text())) <= known, document.name
+
+
+def test_operations_lists_every_exit_code() -> None:
+    codes = [(int(code), bool(meaning)) for code, meaning in table(OPERATIONS, "Exit codes")]
+    assert codes == [(code.value, True) for code in ExitCode]
+
+
+def test_the_model_specs_in_the_documents_are_valid() -> None:
+    specs = [block for document in DOCUMENTS for block in blocks(document, "yaml")]
+    assert specs
+    for block in specs:
+        ModelSpec.model_validate(yaml.safe_load(block.text))
+
+
+# --- the glossary --------------------------------------------------------------------------------------
+
+TERMS = re.findall(
+    r"\*\*([\w -]+)\*\*", "\n".join(re.findall(r"^\| (\*\*.*?) \|", prose(GLOSSARY), re.MULTILINE))
+)
+SOURCES = "\n".join(path.read_text() for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))
+# Tables that are OpenAI's objects, or rows about a word of the glossary.
+NOT_WORDS = {"api_key", "file", "upload", "project", "result", "share"}
+
+
+def test_the_glossary_has_words() -> None:
+    assert {"job", "item", "part", "chunk", "family", "slot", "engine", "lane", "wake-up", "epoch"} <= set(
+        TERMS
+    )
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_the_code_uses_the_words_of_the_glossary(term: str) -> None:
+    spelled = re.escape(term).replace(r"\-", "[-_ ]").replace(r"\ ", "[-_ ]")
+    assert re.search(rf"(?<![a-z]){spelled}", SOURCES, re.IGNORECASE)
+
+
+def test_every_table_is_named_by_words_of_the_glossary() -> None:
+    tables = {name for name in Base.metadata.tables if name not in NOT_WORDS}
+    words = {word for name in tables for word in name.split("_") if word not in NOT_WORDS}
+    assert words - {"progress", "core"} <= set(TERMS)
