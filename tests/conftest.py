@@ -1,3 +1,8 @@
 """Fixtures of the whole suite, one file per concern under `tests/fixtures/`."""
 
-pytest_plugins = ["tests.fixtures.services"]
+pytest_plugins = [
+    "tests.fixtures.bindings",
+    "tests.fixtures.minilm",
+    "tests.fixtures.services",
+    "tests.fixtures.stack",
+]

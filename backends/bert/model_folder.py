@@ -1,17 +1,17 @@
-"""What a model's folder says about it: `config.json` and the files that sentence-transformers adds.
+"""What a model's folder says about it: its shape, and how its output becomes a vector.
 
-Sources of the formats: the configuration classes of transformers (`BertConfig`, `DistilBertConfig`,
-`RobertaConfig`, `XLMRobertaConfig`, `CamembertConfig`, `MPNetConfig`) and, from sentence-transformers,
-`modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json`, `config_sentence_transformers.json`.
-The spec's `options` (`pooling`, `normalize`, `prefixes`, `default_prefix`) stand above the folder.
+The latter, in sentence-transformers' formats, is in `modules.json`, `1_Pooling/config.json`,
+`sentence_bert_config.json` (and its cousins) and `config_sentence_transformers.json`. The spec's `options`
+(`pooling`, `normalize`, `prefixes`, `default_prefix`) stand above the folder.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
-from backends.bert.json_files import find, read_list, read_object, whole_number
+from backends.bert.json_files import find, read_list, read_object
+from backends.bert.model_config import read_shape
 from backends.errors import LoadFailed
 from configs.models import ModelSpec
 
@@ -29,8 +29,6 @@ POOLING_WORDS: Mapping[str, Pooling] = {
     "lasttoken": "last",
 }
 KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
-# These count positions from the padding id + 1 on, so that many rows of their table are never used.
-OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 LENGTH_FILES = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -69,8 +67,7 @@ class BertModel:
 
 def read_model_folder(spec: ModelSpec, folder: Path) -> BertModel:
     """Read the folder of `spec`. Raises `LoadFailed` naming the file and what is wrong with it."""
-    config = read_object(folder / "config.json")
-    shape = _shape(config, folder / "config.json")
+    shape = read_shape(folder / "config.json")
     modules = _modules(folder)
     prefixes, default_prefix = _prefixes(spec, folder)
     return BertModel(
@@ -100,39 +97,6 @@ def max_tokens(spec: ModelSpec, declared: int | None, positions: int) -> int:
     return wanted
 
 
-def _shape(config: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The numbers of `config.json`; DistilBERT has its own names for some."""
-
-    def number(*names: str) -> int:
-        return whole_number(config, path, *names)
-
-    architecture = config.get("model_type")
-    if not isinstance(architecture, str):
-        raise LoadFailed(f"{path.name} has no 'model_type'", code="model_load_failed")
-    hidden, heads = number("hidden_size", "dim"), number("num_attention_heads", "n_heads")
-    if hidden % heads:
-        raise LoadFailed(
-            f"{path.name}: hidden size {hidden} is no multiple of {heads} heads", code="model_load_failed"
-        )
-    pad_id = config.get("pad_token_id")
-    pad_id = pad_id if isinstance(pad_id, int) else (1 if architecture in OFFSET_POSITIONS else 0)
-    offset = pad_id + 1 if architecture in OFFSET_POSITIONS else 0
-    return {
-        "architecture": architecture,
-        "hidden": hidden,
-        "layers": number("num_hidden_layers", "n_layers"),
-        "heads": heads,
-        "intermediate": number("intermediate_size", "hidden_dim"),
-        "vocab_size": number("vocab_size"),
-        "max_positions": number("max_position_embeddings") - offset,
-        "pad_id": pad_id,
-        "position_offset": offset,
-        "activation": str(config.get("hidden_act", config.get("activation", "gelu"))),
-        "layer_norm_eps": float(config.get("layer_norm_eps", 1e-12)),
-        "relative_buckets": int(config.get("relative_attention_num_buckets", 32)),
-    }
-
-
 def _modules(folder: Path) -> dict[str, Path] | None:
     """The modules of `modules.json`: kind → folder; None when the model has no such file."""
     path = folder / "modules.json"
@@ -156,7 +120,7 @@ def _pooling(spec: ModelSpec, folder: Path, modules: dict[str, Path] | None) -> 
     own default for a folder without these files)."""
     wanted = spec.options.get("pooling")
     if wanted is not None:
-        if wanted not in get_args(Pooling):
+        if wanted not in list(get_args(Pooling)):
             raise LoadFailed(
                 f"options.pooling of model '{spec.name}' is {wanted!r}; known are {get_args(Pooling)}",
                 code="model_load_failed",
@@ -197,7 +161,7 @@ def _prefixes(spec: ModelSpec, folder: Path) -> tuple[dict[str, str], str | None
         raise LoadFailed(
             f"the prefixes of model '{spec.name}' must be texts by name", code="model_load_failed"
         )
-    if default is not None and default not in prefixes:
+    if default is not None and not (isinstance(default, str) and default in prefixes):
         raise LoadFailed(f"model '{spec.name}' has no prefix named {default!r}", code="model_load_failed")
     return {str(name): text for name, text in prefixes.items()}, default
 

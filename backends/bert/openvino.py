@@ -31,7 +31,16 @@ Precision = Literal["bf16", "f32"]
 
 
 class OpenVINOBackend(BertBackend):
-    """Options of the spec: `precision`, "auto" (default), "bf16" or "f32"."""
+    """Options of the spec: `precision`, "auto" (default), "bf16" or "f32".
+
+    A call of 768 padded tokens takes about 0.1 s on one core of 2023; 512 and 1,024 were as fast within
+    2 %, 8,192 slower by a tenth. Short texts need many rows to fill it: 128 texts of 6 tokens
+    run at 2.3 times the rate of one.
+    """
+
+    max_batch_tokens = 768
+    max_rows = 64
+    padded = True
 
     @classmethod
     def encoders(cls, model: BertModel, spec: ModelSpec, folder: Path, threads: int) -> Iterator[Encoder]:

@@ -77,15 +77,14 @@ def _token_ids(request: EmbeddingRequest, model: BertModel, tokenizer: BertToken
 
 
 def _prefix(request: EmbeddingRequest, model: BertModel) -> str:
-    """The template that `input_type` names. A model without templates takes any `input_type`: there is
-    nothing to choose, and callers send "query" and "passage" to every model alike."""
+    """The template that `input_type` names, else the model's own default, else none."""
     name = request.input_type or model.default_prefix
-    if name is None or not model.prefixes:
+    if name is None:
         return ""
     if name not in model.prefixes:
-        known = ", ".join(sorted(model.prefixes))
+        known = ", ".join(sorted(model.prefixes)) or "none"
         raise InvalidBody(
-            f"the model has no prefix '{name}'; it has {known}", code="invalid_value", param="input_type"
+            f"the model has no prefix '{name}'; it has: {known}", code="invalid_value", param="input_type"
         )
     return model.prefixes[name]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.bert.model_folder import OFFSET_POSITIONS, read_model_folder
+from backends.bert.model_config import OFFSET_POSITIONS
+from backends.bert.model_folder import read_model_folder
 from backends.bert.openvino import OpenVINOEncoder, open_encoder
 from backends.bert.selftest import lowest_cosine
 from configs.models import ModelSpec
