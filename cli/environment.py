@@ -21,7 +21,6 @@ def settings_from(**options: Any) -> "Settings":
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(
-            f"BATCHYARD_{str(problem['loc'][0]).upper()}: {problem['msg']} (it is {problem['input']!r})"
-            for problem in error.errors()
+            f"BATCHYARD_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()
         )
         raise typer.BadParameter(problems) from None

@@ -16,7 +16,7 @@ from configs.settings import Settings
 SECRET_FIELDS = frozenset({"api_key", "authorization", "password", "secret"})
 URL_PASSWORD = re.compile(r"(://[^:/?#\s]*):[^@/\s]+@")
 # Libraries that say at INFO what we say better ourselves.
-CHATTY = ("alembic", "celery", "httpcore", "httpx", "kombu", "uvicorn.access")
+CHATTY = ("alembic", "celery", "httpcore", "httpx", "kombu", "uvicorn")
 
 
 def configure(settings: Settings) -> None:

@@ -58,7 +58,7 @@ class Supervisor:
         try:
             while not self._watch.stops:
                 self._start_due()
-                if not self._announced and self._ready():
+                if not self._announced and self._all_run() and self._ready():
                     self._announced = True
                     self._announce()
                 self._watch.wait(self._pause())
@@ -66,6 +66,9 @@ class Supervisor:
                 self._look_after_services()
         finally:
             self._end_children()
+
+    def _all_run(self) -> bool:
+        return all(child.pid for child in self._children)
 
     def _start_due(self) -> None:
         for child in self._children:
