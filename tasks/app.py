@@ -7,7 +7,7 @@ Hence early acks, no results, no ETA, no canvas. Celery needs `packaging` for Re
 from collections.abc import Callable
 
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from backends.registry import FAMILIES
 from configs.settings import Settings
@@ -19,6 +19,11 @@ WAKE = "batchyard.wake"
 def celery_url(redis_url: str) -> str:
     """Celery's spelling of a Redis URL: a unix socket is `redis+socket://` there."""
     return redis_url.replace("unix://", "redis+socket://", 1)
+
+
+def queue_of(family: str) -> Queue:
+    """The queue of a family: named like it, and the only one bound to its key."""
+    return Queue(family, Exchange(family), routing_key=family)  # type: ignore[no-untyped-call]
 
 
 def make_app(settings: Settings, wake: Callable[[str], None] | None = None) -> Celery:
@@ -45,7 +50,7 @@ def make_app(settings: Settings, wake: Callable[[str], None] | None = None) -> C
             "global_keyprefix": PREFIX,
         },
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
-        task_queues=[Queue(family) for family in FAMILIES],  # type: ignore[no-untyped-call]
+        task_queues=[queue_of(family) for family in FAMILIES],
         task_create_missing_queues=False,
     )
 

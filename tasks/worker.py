@@ -7,12 +7,14 @@ commands while a drain runs. What crashes is the engine, a child process.
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from configs.settings import Settings
 from store import db, slots
@@ -75,11 +77,14 @@ def run(settings: Settings, families: str, cores: Sequence[int] | None) -> int:
 
 
 def _serve(app: Celery, controller: Controller) -> int:
+    # As root Celery warns of pickle, which no part of this service accepts.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
         pool="threads",
         concurrency=1,
         queues=controller.families,
-        hostname=f"slot{controller.slot.slot_id}@%h",
+        hostname=f"slot{controller.slot.slot_id}@{socket.gethostname()}",
+        quiet=True,
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
