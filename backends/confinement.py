@@ -19,8 +19,10 @@ OOM_SCORE = 500  # of 1000: when memory ends, the kernel takes an engine and not
 
 
 def environment(base: Mapping[str, str], threads: int) -> dict[str, str]:
-    """`base` with every thread pool bounded to `threads`."""
-    return {**base, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    """`base` with every thread pool bounded to `threads`, and without the service's own settings: native
+    code that parses what strangers send has no use for keys and database addresses."""
+    kept = {name: value for name, value in base.items() if not name.startswith("BATCHYARD_")}
+    return {**kept, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
 
 
 def die_with_parent(lifeline: int) -> None:
@@ -47,15 +49,18 @@ def ignore_polite_signals() -> None:
 
 
 def be_first_to_go() -> None:
-    with open("/proc/self/oom_score_adj", "w") as file:
+    """Offer ourselves when memory ends. Some containers forbid it; then we are one process among others."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(OOM_SCORE))
 
 
 def take_place(cores: Sequence[int], nice: int) -> None:
-    """Pin this process, and every thread that it will start, to `cores`; yield to others by `nice`."""
+    """Pin this process, and every thread that it will start, to `cores`; yield to others by `nice` (or by
+    more, if the service itself runs so). Raises OSError for cores that are not ours to use."""
     if cores:
         os.sched_setaffinity(0, cores)
-    os.setpriority(os.PRIO_PROCESS, 0, nice)
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
 def set_nice(pid: int, nice: int) -> bool:

@@ -51,7 +51,8 @@ class Engine:
     `stop`, or once `receive` has raised). `info` is what the backend says of its model.
     """
 
-    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "backends.engine_child")
+    # -P: a stray module in the current folder must not become part of an engine.
+    command: ClassVar[tuple[str, ...]] = (sys.executable, "-P", "-m", "backends.engine_child")
 
     def __init__(
         self, spec: ModelSpec, runtime: str, folder: Path, cores: Sequence[int], *, nice: int = 19

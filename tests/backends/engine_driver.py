@@ -20,6 +20,7 @@ from configs.models import ModelSpec
 
 PATIENCE_SECONDS = 60.0  # the machine may be busy; nothing that works comes near it
 ENDPOINT = "/v1/embeddings"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def one_core() -> list[int]:
@@ -46,13 +47,18 @@ class Driver:
         return next(self._keys)
 
     def wait(self, until: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-        """Receive events until `until()`. Raises what the engine raises, AssertionError after `seconds`."""
+        """Receive events until `until()`. Raises what the engine raises, AssertionError after `seconds`.
+
+        Sleeps until the engine's descriptor is readable and not a moment less, as a controller would: an
+        engine that forgets to wake its controller fails here.
+        """
         poll = select.poll()
         poll.register(self.engine.fileno(), select.POLLIN)
         deadline = time.monotonic() + seconds
         while not until():
-            assert time.monotonic() < deadline, f"nothing after {seconds} s; log: {self.engine.log_tail}"
-            poll.poll(100)
+            left = deadline - time.monotonic()
+            assert left > 0, f"nothing after {seconds} s; log: {self.engine.log_tail}"
+            poll.poll(left * 1000)
             self.receive()
 
     def receive(self) -> None:
@@ -119,7 +125,9 @@ def assert_dies_with_its_parent(script: str, *arguments: str, within_seconds: fl
     """Run a parent that starts an engine and prints its pid to standard error (the log has the other
     one), kill it with -9, and see the engine go."""
     command = [sys.executable, "-c", script, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stderr is not None
         child = psutil.Process(int(parent.stderr.readline()))
         assert child.is_running()

@@ -75,6 +75,7 @@ class FaultyBackend(EchoBackend):
             "cores": sorted(os.sched_getaffinity(0)),
             "nice": os.getpriority(os.PRIO_PROCESS, 0),
             "oom_score": oom_score,
+            "secrets": [name for name in os.environ if name.startswith("BATCHYARD_")],
             "threads": {name: os.environ[name] for name in THREAD_VARIABLES},
         }
 

@@ -60,6 +60,22 @@ def test_it_takes_its_place_before_the_model_is_loaded(tmp_path: Path) -> None:
         assert info["load_seconds"] >= 0
 
 
+def test_it_does_not_get_the_settings_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHYARD_API_KEY", "not for native code")
+    with driving(faulty_spec(), "faulty", tmp_path, kind=FaultyEngine) as driver:
+        driver.ready()
+        assert driver.engine.info["secrets"] == []
+
+
+def test_a_stray_module_in_the_current_folder_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "msgspec.py").write_text("raise SystemExit('a stray module')")
+    monkeypatch.chdir(tmp_path)
+    with driving(echo(), "echo", tmp_path) as driver:
+        driver.ready()
+
+
 def test_it_says_nothing_while_nothing_happens(driver: Driver) -> None:
     driver.wait(lambda: driver.engine.room > 0)
     assert rests(driver.engine)
@@ -130,13 +146,14 @@ def test_a_cancelled_part_in_flight_is_answered_once_as_cancelled_or_done(slow_d
 
 
 def test_waiting_parts_are_cancelled_without_waiting_for_their_turn(slow_driver: Driver) -> None:
-    slow_driver.engine.feed([part(key, input="x") for key in range(200)])
+    count = 2000  # 40 s of work
+    slow_driver.engine.feed([part(key, input="x") for key in range(count)])
     slow_driver.wait(lambda: len(slow_driver.started) >= 1)
-    slow_driver.engine.cancel(range(200))
-    slow_driver.wait(lambda: len(slow_driver.answers) == 200, seconds=10)
-    cancelled = [a for a in slow_driver.answers.values() if isinstance(a, Failed)]
-    assert len(cancelled) > 150
-    assert len(slow_driver.started) < 50
+    slow_driver.engine.cancel(range(count))
+    slow_driver.wait(lambda: len(slow_driver.answers) == count, seconds=20)
+    cancelled = [answer for answer in slow_driver.answers.values() if isinstance(answer, Failed)]
+    assert len(cancelled) > count / 2
+    assert len(slow_driver.started) < count / 2
 
 
 def test_closing_and_opening_in_any_order_loses_no_part(driver: Driver) -> None:
@@ -157,18 +174,33 @@ def test_closing_and_opening_in_any_order_loses_no_part(driver: Driver) -> None:
     assert engine.room == 0
 
 
+def test_a_late_answer_to_an_old_close_does_not_count_for_a_new_one(slow_driver: Driver) -> None:
+    engine = slow_driver.engine
+    slow_driver.wait(lambda: engine.room > 0)
+    engine.close_feed()
+    assert not rests(engine, seconds=30)  # its answer is here, and not read
+    engine.feed([part(1, input="x")])
+    engine.close_feed()
+    slow_driver.receive()
+    assert (engine.state, list(slow_driver.answers)) == ("draining", [])
+    slow_driver.wait(lambda: engine.state == "ready")
+    assert list(slow_driver.answers) == [1]
+
+
 def test_a_body_of_twenty_megabytes_passes(driver: Driver) -> None:
     words = 4_000_000
     assert driver.embed(input="word " * words).tokens == words
 
 
 def test_feeding_more_than_the_pipe_takes_does_not_block(slow_driver: Driver) -> None:
-    body = b'{"input": "' + b"w " * 500_000 + b'"}'
+    body = b'{"input": "' + b"w " * 250_000 + b'"}'
     slow_driver.wait(lambda: slow_driver.engine.room > 0)
+    parts = [part(key, body=body) for key in range(40)]
     began = time.monotonic()
-    slow_driver.engine.feed([part(key, body=body) for key in range(60)])
-    assert time.monotonic() - began < 0.5  # 60 times 20 ms and more is what computing them takes
-    slow_driver.wait(lambda: len(slow_driver.answers) == 60)
+    slow_driver.engine.feed(parts)
+    fed = time.monotonic()
+    slow_driver.wait(lambda: len(slow_driver.answers) == 40)
+    assert fed - began < (time.monotonic() - began) / 3
 
 
 def test_results_wait_in_bounds_while_nobody_listens(tmp_path: Path) -> None:
@@ -220,10 +252,8 @@ def test_it_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 def test_stopping_ends_it_politely(tmp_path: Path) -> None:
     with driving(echo(delay_ms=20), "echo", tmp_path) as driver:
         driver.ready()
-        driver.engine.feed([part(key, input="x") for key in range(200)])
-        began = time.monotonic()
-        driver.engine.stop(timeout=10)
-        assert time.monotonic() - began < 3
+        driver.engine.feed([part(key, input="x") for key in range(2000)])  # 40 s of work
+        driver.engine.stop(timeout=20)
         assert driver.engine.state == "dead"
         with pytest.raises(EngineDied, match="exited with status 0"):
             driver.engine.receive()
