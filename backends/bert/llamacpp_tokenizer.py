@@ -1,6 +1,7 @@
 """llama.cpp's own tokenizer, for a GGUF file that comes without a tokenizer.json.
 
-Less exact than the model's own (measured on all-MiniLM: texts in Korean, Thai and Hindi, very long words).
+Less exact than the model's own. Measured on all-MiniLM: 220 English texts have the same ids, and of 23 hard
+ones four differ, namely Korean, Hindi, and words of more than 100 characters.
 Importing this module loads the native library (see `llamacpp_library`).
 """
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.importers.gguf import convert
 from backends.registry import FAMILIES
 from configs.models import ModelFile, ModelSpec
+from tests.fixtures.tiny_models import model_folder
 
 MAX_TOKENS = 64
 
@@ -43,4 +45,19 @@ def make_echo(folder: Path) -> ModelSpec:
     )
 
 
-MODELS = (ContractModel(family="echo", runtime="echo", make=make_echo),)
+def make_gguf(folder: Path) -> ModelSpec:
+    """A random BERT that knows the words of the suite."""
+    convert(model_folder("bert", folder), folder / "model.gguf", type="f32")
+    names = ("config.json", "tokenizer.json", "model.gguf")
+    return ModelSpec(
+        name="gguf-contract",
+        family="bert",
+        files=tuple(ModelFile(path=name, source=f"file:{name}") for name in names),
+        limits={"max_tokens": MAX_TOKENS},
+    )
+
+
+MODELS = (
+    ContractModel(family="echo", runtime="echo", make=make_echo),
+    ContractModel(family="bert", runtime="llamacpp", make=make_gguf, marks=("bindings",)),
+)
