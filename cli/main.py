@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import api, batch, check, dispatch, embed, jobs, migrate, models, up, worker
+from cli import api, batch, check, demo, dispatch, doctor, embed, jobs, migrate, models, up, worker
 from cli.exit_codes import ExitCode, exit_code_of
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.command("embed")(embed.embed)
 app.add_typer(batch.app, name="batch")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,7 +11,10 @@ from cli.exit_codes import ExitCode
 from cli.service import JsonOption, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backends.weights.pull import PullProgress
+    from cli.progress import Meter
     from configs.models import ModelSpec
     from configs.settings import Settings
     from configs.spec_files import Catalogue
@@ -69,28 +72,17 @@ def show(name: Name, as_json: JsonOption = False) -> None:
 def pull(names: Names, runtimes: Runtimes = None) -> None:
     """Fetch the files of models. What is there already is not fetched again; an interrupted pull goes on."""
     from backends.weights.cache import best_runtime
-    from backends.weights.pull import PullProgress, pull
+    from backends.weights.pull import pull
     from backends.weights.sources import PullFailed
     from cli.progress import Meter
 
     settings, catalogue = _open_catalogue()
     specs = [_found(catalogue, name) for name in names]
     with Meter() as meter:
-        stage = ""
-
-        def progress(step: PullProgress) -> None:
-            nonlocal stage
-            label = f"{step.model}: {_phase(step)}"
-            if label != stage and _takes_a_while(step):
-                stage = label
-                meter.stage(label, "MB")
-            if label == stage:
-                meter.update(step.done_bytes, step.total_bytes)
-
         for spec in specs:
             wanted = _checked(spec, runtimes) or [best_runtime(spec)]
             try:
-                folder = pull(spec, settings, runtimes=wanted, progress=progress)
+                folder = pull(spec, settings, runtimes=wanted, progress=pull_progress(meter))
             except PullFailed as error:
                 raise CommandFailed(f"{error}\n{error.detail}".rstrip()) from None
             meter.say(f"{spec.name} is ready for {', '.join(wanted)} in {folder}")
@@ -136,6 +128,22 @@ def verify(
     if bad:
         typer.echo(f"pull again what is not ok: batchyard models pull {' '.join(bad)}", err=True)
         raise typer.Exit(ExitCode.FAILED)
+
+
+def pull_progress(meter: "Meter") -> "Callable[[PullProgress], None]":
+    """Shows the steps of a pull on a meter, a stage per file that takes a while."""
+    shown = ""
+
+    def progress(step: "PullProgress") -> None:
+        nonlocal shown
+        label = f"{step.model}: {_phase(step)}"
+        if label != shown and _takes_a_while(step):
+            shown = label
+            meter.stage(label, "MB")
+        if label == shown:
+            meter.update(step.done_bytes, step.total_bytes)
+
+    return progress
 
 
 def _open_catalogue() -> "tuple[Settings, Catalogue]":
