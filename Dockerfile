@@ -19,7 +19,9 @@ WORKDIR /app
 
 # The dependencies change rarely: in a layer of their own, installed against empty packages.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN mkdir api backends cli configs migrations store tasks \
+RUN for package in api backends cli configs migrations store tasks; do \
+      mkdir "$package" && touch "$package/__init__.py"; \
+    done \
  && pip install --only-binary :all: -c constraints.txt -e ".[bert,parquet]"
 
 COPY api api

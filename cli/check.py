@@ -51,12 +51,11 @@ def _database_says(settings: "Settings", part: Checked) -> bool:
     """Raises DatabaseUnavailable."""
     import socket
 
-    from store import db, slots
-    from tasks.dispatcher import LEADER_LOCK
+    from store import db, leadership, slots
 
     if settings.database_url is None:
         raise typer.BadParameter("BATCHYARD_DATABASE_URL is not set", param_hint="PART")
     with db.connect(settings.database_url, name="batchyard check") as conn:
         if part is Checked.DISPATCHER:
-            return db.is_locked(conn, LEADER_LOCK)
+            return leadership.exists(conn)
         return slots.count_on(conn, socket.gethostname()) > 0

@@ -74,17 +74,6 @@ def try_lock(conn: Connection[Any], key: int) -> bool:
     return row is not None and bool(row[0])
 
 
-@map_errors()
-def is_locked(conn: Connection[Any], key: int) -> bool:
-    """Whether any connection to this database holds the advisory lock `key`."""
-    statement = """
-    SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
-    WHERE locktype = 'advisory' AND datname = current_database() AND granted
-      AND (classid::bigint << 32) + objid::bigint = %s
-    """
-    return conn.execute(statement, (key,)).rowcount > 0
-
-
 @asynccontextmanager
 async def borrow(pool: Pool) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
     """A connection of the pool for the block. Raises `DatabaseUnavailable`, also for what fails inside."""

@@ -20,3 +20,14 @@ def take(conn: Connection[Any]) -> bool:
 def keep(conn: Connection[Any]) -> None:
     """Raises `DatabaseUnavailable` when the connection, and the lock with it, is gone."""
     conn.execute("SELECT 1")
+
+
+@map_errors()
+def exists(conn: Connection[Any]) -> bool:
+    """Whether any connection to this database leads."""
+    statement = """
+    SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE locktype = 'advisory' AND datname = current_database() AND granted
+      AND (classid::bigint << 32) + objid::bigint = %s
+    """
+    return conn.execute(statement, (LOCK,)).rowcount > 0

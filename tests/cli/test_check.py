@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 
 from cli.exit_codes import ExitCode
 from cli.main import app
-from store import db, slots
-from tasks.dispatcher import LEADER_LOCK
+from store import db, leadership, slots
 from tasks.worker import boot_id
 
 
@@ -23,7 +22,7 @@ def check(part: str, **settings: str) -> int:
 def test_a_dispatcher_is_there_while_one_leads(database_url: str) -> None:
     assert check("dispatcher", database_url=database_url) == ExitCode.UNREACHABLE
     with db.connect(database_url, name="leader") as conn:
-        assert db.try_lock(conn, LEADER_LOCK)
+        assert leadership.take(conn)
         assert check("dispatcher", database_url=database_url) == ExitCode.OK
     assert check("dispatcher", database_url=database_url) == ExitCode.UNREACHABLE
 
@@ -33,8 +32,8 @@ def test_another_lock_or_database_is_no_dispatcher(database_url: str, empty_data
         db.connect(database_url, name="other lock") as conn,
         db.connect(empty_database_url, name="other database") as other,
     ):
-        assert db.try_lock(conn, LEADER_LOCK + 1)
-        assert db.try_lock(other, LEADER_LOCK)
+        conn.execute("SELECT pg_advisory_lock(%s)", (leadership.LOCK + 1,))
+        assert leadership.take(other)
         assert check("dispatcher", database_url=database_url) == ExitCode.UNREACHABLE
 
 
