@@ -98,7 +98,9 @@ WITH RECURSIVE caller (rank, family, lane, key_id) AS (
              vtime - CASE WHEN model = %(loaded)s THEN %(affinity)s ELSE 0 END, id
     LIMIT 1
 ), locked AS (
-    SELECT job.id, job.next_part AS lo, least(job.parts, job.next_part + coalesce(cut.size, %(size)s)) AS hi,
+    SELECT job.id, job.next_part AS lo,
+           job.next_part + least(coalesce(cut.size, %(size)s),
+                                 ceil((job.parts - job.next_part)::float8 / %(shares)s)::int) AS hi,
            coalesce(cut.seconds, %(unmeasured)s) AS seconds
     FROM best JOIN job USING (id)
     LEFT JOIN unnest(%(models)s::text[], %(sizes)s::int[], %(seconds)s::float8[])
@@ -184,13 +186,15 @@ def claim(
     seconds: Mapping[str, float],
     loaded: str | None,
     only_model: str | None,
+    shares: int = 1,
 ) -> Claim | None:
     """Cuts the next chunk off a job's head; None where there is nothing for this slot.
 
     Order: `lanes` as given, then priority, then the caller (API key) that has had the least compute, then
     age; the model `loaded` counts as `AFFINITY_SECONDS` less. `sizes` (parts) and `seconds` (per part) go
-    by model. Jobs that want more than `cores`, and paused models, are left alone; so is every model but
-    `only_model`, where given. The commit does not wait for the disk: a claim that a crash forgets is
+    by model; a cut takes at most one of `shares` of what is left of its job, so that several slots come to
+    its end together. Jobs that want more than `cores`, and paused models, are left alone; so is every
+    model but `only_model`, where given. The commit does not wait for the disk: a claim that a crash forgets is
     fenced by its token.
     """
     models = sorted({*sizes, *seconds})
@@ -209,6 +213,7 @@ def claim(
         "seconds": [seconds.get(model, UNMEASURED_SECONDS) for model in models],
         "slot_id": slot_id,
         "lease": lease_seconds,
+        "shares": shares,
     }
     statement = _CLAIM_ANY_MODEL if only_model is None else _CLAIM_ONE_MODEL
     for _ in range(CLAIM_ATTEMPTS):

@@ -8,7 +8,7 @@ job's last item, so that a chunk is a plain range of numbers, also when computin
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -39,7 +39,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         int: BigInteger,
         str: Text,
         bytes: LargeBinary,
@@ -77,7 +77,7 @@ class ApiKey(Base):
 
 
 class File(Base):
-    """An uploaded file (its bytes are a blob), or the output of a job (rendered on read: `job_id`, no blob)."""
+    """An uploaded file, whose bytes are a blob, or the output of a job, rendered on read (`job_id`)."""
 
     __tablename__ = "file"
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -44,6 +44,7 @@ class Controller:
         self.pace = Pace()
         self.works: dict[str, Work] = {}
         self.catalogue: Catalogue = load_catalogue(settings)
+        self.peers = 1  # live slots of our families, this one included; the keeper counts them
         self.lock = threading.Lock()
         self.app: Celery | None = None
         self.stopping = threading.Event()

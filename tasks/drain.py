@@ -141,6 +141,8 @@ class Drain:
         c.listener.open()
         poke_fd = c.listener.fileno()
         now, due = time.monotonic(), [self._looker.look_at, self._until]
+        if self._looker.hungry and not c.conn.away:
+            due.append(now)
         if any(not work.idle and work.engine is None for work in c.works.values()):
             due.append(now + LAUNCH_POLL_SECONDS)
         if not c.in_hand():
@@ -169,7 +171,8 @@ class Drain:
         """Unsubscribe, then look once more: a poke that came between would have woken nobody."""
         self.c.listener.close()
         self._looker.poked()
-        self._round()
+        while self._looker.hungry and not self.c.conn.away:
+            self._round()
         return not self.c.in_hand()
 
     def finish(self) -> None:

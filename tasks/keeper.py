@@ -19,6 +19,7 @@ from tasks.drain import drain
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 1.0
+PEERS_SECONDS = 5.0
 
 
 class Keeper(threading.Thread):
@@ -44,8 +45,10 @@ class Keeper(threading.Thread):
         if time.monotonic() < self._renew_at or self._conn.away:
             return
         try:
-            slots.renew(self._conn.get(), self._controller.slot.slot_id, lease, self._loaded())
-            self._renew_at = time.monotonic() + lease / 3
+            conn = self._conn.get()
+            slots.renew(conn, self._controller.slot.slot_id, lease, self._loaded())
+            self._controller.peers = max(1, slots.count(conn, self._controller.families[0]))
+            self._renew_at = time.monotonic() + min(PEERS_SECONDS, lease / 3)
         except DatabaseUnavailable as error:
             self._conn.lost(error)
 

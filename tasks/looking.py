@@ -14,6 +14,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0  # stands behind the pokes, on a clock of its own: a poll's timeout never fires while
 # an engine talks
+SHARES_PER_SLOT = 2  # of what is left of a job, a cut takes one share (guided self-scheduling)
 LOSSES_ALONE = 5  # a chunk lost so often is run part by part
 
 
@@ -31,23 +32,29 @@ class Looker:
     def nothing_found(self) -> bool:
         return all(self._dry.values())
 
+    @property
+    def hungry(self) -> bool:
+        """There may be more to claim at once."""
+        return not self._dry[Lane.INTERACTIVE] or (not self._dry[Lane.BULK] and self._bulk_room())
+
     def poked(self) -> None:
         self._dry = dict.fromkeys(Lane, False)
 
     def look(self) -> None:
-        """Claim what is due: interactive work always, bulk work as far as there is room for it.
+        """Claim one chunk, if one is due: interactive ones first, bulk ones as far as there is room.
 
-        Raises DatabaseUnavailable.
+        Just one, so that it is fed before a look that may find nothing costs its time. Raises
+        DatabaseUnavailable.
         """
         now = time.monotonic()
         if now >= self.look_at:
             self.poked()
             self.look_at = now + LOOK_SECONDS
-        while not self._dry[Lane.INTERACTIVE]:
+        if not self._dry[Lane.INTERACTIVE]:
             self._dry[Lane.INTERACTIVE] = not self._claim(Lane.INTERACTIVE, None)
-        if not self._dry[Lane.BULK] and self._bulk_room():
+        elif not self._dry[Lane.BULK] and self._bulk_room():
             self._dry[Lane.BULK] = not self._claim(Lane.BULK, self._bulk_model())
-        if now >= self._reclaim_at and self._bulk_room():
+        elif now >= self._reclaim_at and self._bulk_room():
             self._reclaim_at = 0.0 if self._reclaim() else now + LOOK_SECONDS
 
     def _bulk_model(self) -> str | None:
@@ -76,6 +83,7 @@ class Looker:
             seconds=c.pace.seconds,
             loaded=c.loaded(),
             only_model=only_model,
+            shares=SHARES_PER_SLOT * c.peers if c.peers > 1 else 1,
         )
         if claim is not None:
             self._take_in(claim)
