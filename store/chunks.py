@@ -194,8 +194,8 @@ def claim(
     age; the model `loaded` counts as `AFFINITY_SECONDS` less. `sizes` (parts) and `seconds` (per part) go
     by model; a cut takes at most one of `shares` of what is left of its job, so that several slots come to
     its end together. Jobs that want more than `cores`, and paused models, are left alone; so is every
-    model but `only_model`, where given. The commit does not wait for the disk: a claim that a crash forgets is
-    fenced by its token.
+    model but `only_model`, where given. The commit does not wait for the disk: a claim that a crash
+    forgets is fenced by its token.
     """
     models = sorted({*sizes, *seconds})
     values = {
