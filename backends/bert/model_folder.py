@@ -8,7 +8,7 @@ The latter, in sentence-transformers' formats, is in `modules.json`, `1_Pooling/
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from backends.bert.json_files import find, read_list, read_object
 from backends.bert.model_config import read_shape
@@ -29,7 +29,7 @@ POOLING_WORDS: Mapping[str, Pooling] = {
     "lasttoken": "last",
 }
 KNOWN_MODULES = {"Transformer", "Pooling", "Normalize"}
-LENGTH_FILES = tuple(
+READING_FILES = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
@@ -42,7 +42,7 @@ class BertModel:
     `name` is the spec's, `architecture` the `model_type` of `config.json`. `max_positions` is how many
     tokens the position table serves, `max_tokens` how many one input may have, special tokens included.
     `position_offset` is the row of the position table that the first token takes. `prefixes` are templates
-    by the name that a request's `input_type` uses.
+    by the name that a request's `input_type` uses. `lower_case`: texts are lowered before the tokenizer.
     """
 
     name: str
@@ -60,6 +60,7 @@ class BertModel:
     normalize: bool = True
     prefixes: Mapping[str, str] = field(default_factory=dict)
     default_prefix: str | None = None
+    lower_case: bool = False
     activation: str = "gelu"
     layer_norm_eps: float = 1e-12
     relative_buckets: int = 32  # MPNet only
@@ -69,11 +70,14 @@ def read_model_folder(spec: ModelSpec, folder: Path) -> BertModel:
     """Read the folder of `spec`. Raises `LoadFailed` naming the file and what is wrong with it."""
     shape = read_shape(folder / "config.json")
     modules = _modules(folder)
+    reading_file = find(folder, READING_FILES)
+    reading = read_object(reading_file) if reading_file else {}
     prefixes, default_prefix = _prefixes(spec, folder)
     return BertModel(
         **shape,
         name=spec.name,
-        max_tokens=max_tokens(spec, _declared_length(folder), shape["max_positions"]),
+        max_tokens=max_tokens(spec, _declared_length(reading), shape["max_positions"]),
+        lower_case=reading.get("do_lower_case") is True,
         pooling=_pooling(spec, folder, modules),
         normalize=_flag(spec, "normalize", modules is None or "Normalize" in modules),
         prefixes=prefixes,
@@ -132,11 +136,11 @@ def _pooling(spec: ModelSpec, folder: Path, modules: dict[str, Path] | None) -> 
 
 def _declared_pooling(path: Path) -> Pooling:
     config = read_object(path)
-    named = config.get("pooling_mode")
-    if named is None:
-        modes = [name for name, on in config.items() if name.startswith("pooling_mode_") and on]
-    else:
-        modes = [named] if isinstance(named, str) else list(named)
+    named = config.get("pooling_mode", [])
+    modes = [str(mode) for mode in (named if isinstance(named, list) else [named])]
+    modes += [name for name, on in config.items() if name.startswith("pooling_mode_") and on]
+    if config.get("include_prompt") is False:
+        modes.append("without the prefix")
     if len(modes) != 1 or modes[0] not in POOLING_WORDS:
         raise LoadFailed(
             f"{path.parent.name}/{path.name} asks for pooling {modes}; computed are {get_args(Pooling)}",
@@ -145,9 +149,8 @@ def _declared_pooling(path: Path) -> Pooling:
     return POOLING_WORDS[modes[0]]
 
 
-def _declared_length(folder: Path) -> int | None:
-    path = find(folder, LENGTH_FILES)
-    length = read_object(path).get("max_seq_length") if path else None
+def _declared_length(reading: dict[str, Any]) -> int | None:
+    length = reading.get("max_seq_length")
     return length if isinstance(length, int) and length > 0 else None
 
 

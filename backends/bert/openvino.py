@@ -44,8 +44,13 @@ class OpenVINOBackend(BertBackend):
 
     @classmethod
     def encoders(cls, model: BertModel, spec: ModelSpec, folder: Path, threads: int) -> Iterator[Encoder]:
-        for precision in precisions(spec):
-            yield open_encoder(model, folder, threads, precision)
+        *faster, last = precisions(spec)
+        for precision in faster:
+            try:
+                yield open_encoder(model, folder, threads, precision)
+            except LoadFailed as error:  # a device may report what it cannot compile
+                log.warning("encoder.refused", model=spec.name, precision=precision, reason=error.message)
+        yield open_encoder(model, folder, threads, last)
 
     @classmethod
     def load_encoder(cls, model: BertModel, spec: ModelSpec, folder: Path, threads: int) -> Encoder:

@@ -70,6 +70,8 @@ def _token_ids(request: EmbeddingRequest, model: BertModel, tokenizer: BertToken
         return request.inputs
     prefix = _prefix(request, model)
     texts = [prefix + text for text in request.inputs]
+    if model.lower_case:
+        texts = [text.lower() for text in texts]
     try:
         return tokenizer.encode(texts)
     except (TypeError, UnicodeEncodeError):

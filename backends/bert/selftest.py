@@ -45,9 +45,9 @@ def stored_reference(folder: Path) -> Reference | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             texts, vectors = stored["texts"].tolist(), stored["vectors"].astype(np.float32)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise LoadFailed(f"{FILE} cannot be read: {error}", code="model_load_failed") from None
     if vectors.ndim != 2 or len(texts) != len(vectors) or not len(texts):
         raise LoadFailed(f"{FILE} does not hold one vector per text", code="model_load_failed")

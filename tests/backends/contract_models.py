@@ -45,8 +45,20 @@ def make_echo(folder: Path) -> ModelSpec:
     )
 
 
+def make_openvino(folder: Path) -> ModelSpec:
+    """A random BERT, from its safetensors."""
+    model_folder("bert", folder)
+    names = ("config.json", "tokenizer.json", "model.safetensors")
+    return ModelSpec(
+        name="openvino-contract",
+        family="bert",
+        files=tuple(ModelFile(path=name, source=f"file:{name}") for name in names),
+        limits={"max_tokens": MAX_TOKENS},
+    )
+
+
 def make_gguf(folder: Path) -> ModelSpec:
-    """A random BERT that knows the words of the suite."""
+    """A random BERT, converted."""
     convert(model_folder("bert", folder), folder / "model.gguf", type="f32")
     names = ("config.json", "tokenizer.json", "model.gguf")
     return ModelSpec(
@@ -59,5 +71,6 @@ def make_gguf(folder: Path) -> ModelSpec:
 
 MODELS = (
     ContractModel(family="echo", runtime="echo", make=make_echo),
+    ContractModel(family="bert", runtime="openvino", make=make_openvino),
     ContractModel(family="bert", runtime="llamacpp", make=make_gguf, marks=("bindings",)),
 )

@@ -10,29 +10,21 @@ from backends.bert.model_folder import read_model_folder
 from backends.bert.openvino import OpenVINOEncoder, open_encoder
 from backends.bert.selftest import lowest_cosine
 from configs.models import ModelSpec
+from tests.fixtures.tiny_models import STORED, model_folder, stored_rows
 
-TINY = Path(__file__).parents[2] / "data" / "bert" / "tiny"
-ARCHITECTURES = sorted(folder.name for folder in TINY.iterdir())
-
-
-def stored_rows(folder: Path) -> tuple[list[list[int]], dict[str, np.ndarray]]:
-    with np.load(folder / "reference.npz") as stored:
-        arrays = dict(stored)
-    ends = np.cumsum(arrays.pop("lengths"))[:-1]
-    return [row.tolist() for row in np.split(arrays.pop("ids"), ends)], arrays
+ARCHITECTURES = sorted(folder.name for folder in STORED.iterdir())
 
 
 def tiny_encoder(name: str, folder: Path, **options: object) -> OpenVINOEncoder:
-    """A copy of the model without its compiled cache, so that parallel tests do not share one."""
-    for path in (TINY / name).iterdir():
-        (folder / path.name).symlink_to(path)
+    """A copy of the model, so that parallel tests do not share one compiled cache."""
+    model_folder(name, folder)
     spec = ModelSpec(name=name, family="bert", options=options)
     return open_encoder(read_model_folder(spec, folder), folder, 1, "f32")
 
 
 def test_every_architecture_that_is_promised_has_a_stored_model() -> None:
     kinds = {
-        read_model_folder(ModelSpec(name="m", family="bert"), TINY / name).architecture
+        read_model_folder(ModelSpec(name="m", family="bert"), STORED / name).architecture
         for name in ARCHITECTURES
     }
     assert kinds == {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet"}
@@ -41,7 +33,7 @@ def test_every_architecture_that_is_promised_has_a_stored_model() -> None:
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max", "last"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_graph_agrees_with_transformers(name: str, pooling: str, tmp_path: Path) -> None:
-    rows, expected = stored_rows(TINY / name)
+    rows, expected = stored_rows(name)
     encoder = tiny_encoder(name, tmp_path, pooling=pooling)
     for size in (1, 4, len(rows)):  # alone, and padded among others
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
@@ -52,7 +44,7 @@ def test_a_graph_agrees_with_transformers(name: str, pooling: str, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_without_normalisation_only_the_length_differs(name: str, tmp_path: Path) -> None:
-    rows, expected = stored_rows(TINY / name)
+    rows, expected = stored_rows(name)
     vectors = tiny_encoder(name, tmp_path, normalize=False).encode(rows)
     lengths = np.linalg.norm(vectors, axis=1)
     assert not np.allclose(lengths, 1.0, atol=0.01)
@@ -61,8 +53,8 @@ def test_without_normalisation_only_the_length_differs(name: str, tmp_path: Path
 
 def test_the_stored_rows_reach_the_last_position_and_hold_padding_as_text() -> None:
     for name in ARCHITECTURES:
-        model = read_model_folder(ModelSpec(name="m", family="bert"), TINY / name)
-        rows, _ = stored_rows(TINY / name)
+        model = read_model_folder(ModelSpec(name="m", family="bert"), STORED / name)
+        rows, _ = stored_rows(name)
         assert [len(rows[0]), len(rows[1])] == [1, model.max_positions]
         assert model.pad_id in rows[2]
         assert (model.position_offset > 0) == (model.architecture in OFFSET_POSITIONS)

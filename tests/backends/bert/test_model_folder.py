@@ -96,6 +96,13 @@ def test_the_longest_input_is_the_specs_then_the_models_then_its_positions(tmp_p
     assert "65" in refused(tmp_path, limits={"max_tokens": 65})
 
 
+def test_lower_case_is_asked_for_by_the_file_of_lengths(tmp_path: Path) -> None:
+    write(tmp_path, config=CONFIG, sentence_roberta_config={"max_seq_length": 48, "do_lower_case": True})
+    assert (read(tmp_path).max_tokens, read(tmp_path).lower_case) == (48, True)
+    write(tmp_path, sentence_bert_config={"max_seq_length": 48, "do_lower_case": False})
+    assert read(tmp_path).lower_case is False
+
+
 def test_prefixes_come_from_the_prompts_or_the_spec(tmp_path: Path) -> None:
     prompts = {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": "passage"}
     write(tmp_path, config=CONFIG, config_sentence_transformers=prompts)
@@ -147,6 +154,8 @@ def test_a_wrong_number_in_the_config_is_named(tmp_path: Path, change: dict[str,
         ),
         ({"1_Pooling__config": {"pooling_mode": "weightedmean"}}, "weightedmean"),
         ({"1_Pooling__config": {}}, "1_Pooling"),
+        ({"1_Pooling__config": {"pooling_mode": [["mean"]]}}, "1_Pooling"),
+        ({"1_Pooling__config": {"pooling_mode": "mean", "include_prompt": False}}, "without the prefix"),
         ({"config_sentence_transformers": {"prompts": {"query": 3}}}, "prefixes"),
         ({"config_sentence_transformers": {"default_prompt_name": "query"}}, "query"),
     ],

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from backends.bert.prepare import ENDPOINT, Prepared, finish, prepare
+from backends.bert.tokenizer import BertTokenizer
 from backends.errors import InvalidBody
 from tests.backends.bert.shapes import CLS, MODEL, SEP, VOCAB, tokenizer
+from tests.fixtures.tiny_tokenizers import byte_pairs
 
 TOKENIZER = tokenizer()
 
@@ -107,6 +109,14 @@ def test_a_prefix_is_put_before_texts_and_not_before_ids() -> None:
 
 def test_a_model_without_prefixes_refuses_an_input_type() -> None:
     assert refused(input="slot", input_type="query").code == "invalid_value"
+
+
+def test_lower_case_is_made_where_the_model_asks_for_it() -> None:
+    body = json.dumps({"input": "THE Slot"}).encode()
+    cased = BertTokenizer(byte_pairs())
+    plain = prepare(ENDPOINT, body, MODEL, cased).rows
+    lower = prepare(ENDPOINT, body, replace(MODEL, lower_case=True), cased).rows
+    assert lower == cased.encode(["the slot"]) != plain
 
 
 @pytest.mark.parametrize("text", [" ", "\n\t", "\0", "\u200b", "[CLS] [SEP]", "x" * 5000, "🎉" * 50])
