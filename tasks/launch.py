@@ -5,6 +5,7 @@ is pulled for minutes.
 """
 
 import threading
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -18,6 +19,8 @@ from configs.models import ModelSpec
 from configs.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+LOAD_SECONDS = 600.0  # a load that takes longer hangs
 
 
 def usable_runtimes(spec: ModelSpec) -> list[str]:
@@ -71,6 +74,7 @@ class Launch:
         self._runtimes = usable_runtimes(spec)
         self._puller: Puller | None = None
         self._engine: Engine | None = None
+        self._started_at = 0.0
         self._first_error: LoadFailed | None = None
         self._choose_files()
 
@@ -108,6 +112,7 @@ class Launch:
             log.info("engine.starting", model=self.spec.name, runtime=runtime, cores=list(self._cores))
             nice = self._settings.engine_nice
             self._engine = Engine(self.spec, runtime, self._folder, self._cores, nice=nice)
+            self._started_at = time.monotonic()
             return None
         try:
             self._engine.receive()
@@ -115,6 +120,12 @@ class Launch:
             self._try_next(error)
         except EngineDied as error:
             self._try_next(LoadFailed(error.message, code="bad_native_build"))
+        if time.monotonic() - self._started_at > LOAD_SECONDS:
+            self._try_next(
+                LoadFailed(
+                    f"'{self.spec.name}' was not loaded in {LOAD_SECONDS:.0f} s", code="model_load_failed"
+                )
+            )
         if self._engine is not None and self._engine.state == "ready":
             log.info("engine.ready", model=self.spec.name, runtime=self._engine.runtime, **self._engine.info)
             return self._engine

@@ -64,6 +64,7 @@ def up(settings: Settings, models: Sequence[str], announce: Callable[[str], None
             watch=watch,
             ready=partial(answers, settings, len(plans)),
             announce=lambda: announce(url_of(settings)),
+            tidy=partial(free_dead_slots, settings),
             stop_seconds=settings.stop_seconds + EXTRA_STOP_SECONDS,
         )
         supervisor.run()
@@ -80,9 +81,7 @@ def _make_ready(settings: Settings, models: Sequence[str]) -> list[SlotPlan]:
     """Everything that must be done before the first child."""
     assert settings.database_url is not None
     migrate.upgrade(settings.database_url)
-    with db.connect(settings.database_url, name="batchyard up") as connection:
-        # What a killed service had claimed is free at once, without waiting for its leases to run out.
-        slots.free_dead(connection, boot_id())
+    free_dead_slots(settings)
     return plan_slots(settings, pull_models(settings, models))
 
 
@@ -164,6 +163,13 @@ def answers(settings: Settings, slot_count: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def free_dead_slots(settings: Settings) -> None:
+    """Free cores and chunks of this host's dead slots, without waiting for their leases to run out."""
+    assert settings.database_url is not None
+    with db.connect(settings.database_url, name="batchyard up") as connection:
+        slots.free_dead(connection, boot_id())
 
 
 def boot_id() -> str:

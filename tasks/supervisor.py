@@ -8,6 +8,7 @@ import structlog
 
 from store.embedded.errors import ServiceError
 from store.embedded.services import EmbeddedServices
+from store.errors import StoreError
 from tasks.children import Backoff, Child, ChildSpec
 from tasks.signal_watch import SignalWatch
 
@@ -27,7 +28,8 @@ class StartRefused(Exception):
 class Supervisor:
     """Keeps `children` running with the environment `env`, and `services` too. Lives in the main thread.
 
-    `ready` is asked until it says yes; then `announce` is called, once.
+    `ready` is asked until it says yes; then `announce` is called, once. `tidy` is called after deaths: what
+    a dead slot held must not wait for its leases to run out.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Supervisor:
         watch: SignalWatch,
         ready: Callable[[], bool],
         announce: Callable[[], None],
+        tidy: Callable[[], None],
         stop_seconds: float,
     ) -> None:
         self._children = [Child(spec, env) for spec in children]
@@ -47,6 +50,7 @@ class Supervisor:
         self._watch = watch
         self._ready = ready
         self._announce = announce
+        self._tidy = tidy
         self._stop_seconds = stop_seconds
         self._announced = False
 
@@ -85,15 +89,16 @@ class Supervisor:
         return min([IDLE_LOOK_SECONDS, *(at - time.monotonic() for at in due)])
 
     def _look_after_children(self) -> None:
-        for child in self._children:
-            code = child.reap()
-            if code is None or self._announced or self._watch.stops:
-                continue
-            if code in REFUSALS:
-                raise StartRefused(f"{child.name} refuses to start; its own message stands above")
-            if child.backoff.failures >= GIVE_UP_FAILURES:
-                times = f"{child.backoff.failures} times"
-                raise StartRefused(f"{child.name} has ended {times} while starting; its log stands above")
+        endings = [(child, code) for child in self._children if (code := child.reap()) is not None]
+        if not endings or self._watch.stops:
+            return
+        if not self._announced:
+            for child, code in endings:
+                _check_start(child, code)
+        try:
+            self._tidy()
+        except StoreError as error:  # the next death, or the leases, will do
+            log.warning("supervisor.not_tidied", error=str(error))
 
     def _look_after_services(self) -> None:
         """Bring back Postgres and Redis. The children ride it out: they try again until both are back."""
@@ -123,3 +128,12 @@ class Supervisor:
         for child in self._children:
             child.send(signal.SIGKILL)
             child.wait()
+
+
+def _check_start(child: Child, code: int) -> None:
+    """Raises `StartRefused` when it is of no use to start this child again."""
+    if code in REFUSALS:
+        raise StartRefused(f"{child.name} refuses to start; its own message stands above")
+    if child.backoff.failures >= GIVE_UP_FAILURES:
+        times = f"{child.backoff.failures} times"
+        raise StartRefused(f"{child.name} has ended {times} while starting; its log stands above")

@@ -1,0 +1,58 @@
+"""`python -m benchmarks [NAME …]`: measure what docs/benchmarks.md states. Without a name: everything."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import bulk_io, calls, embeddings, start, whole_path
+from benchmarks.candidates import PEERS_PYTHON, ROOT
+
+CACHE = ROOT / ".cache" / "benchmarks"
+BENCHMARKS: dict[str, Callable[[Path], None]] = {
+    "embeddings": embeddings.run,
+    "whole-path": whole_path.run,
+    "bulk-io": bulk_io.run,
+    "calls": calls.run,
+    "start": start.run,
+}
+
+
+def make_peers() -> None:
+    """The peers' environment, once: torch and friends, about a gigabyte."""
+    if PEERS_PYTHON.exists():
+        return
+    print("making .venv-bench/ with the peers (torch, sentence-transformers, fastembed): minutes", flush=True)
+    folder = PEERS_PYTHON.parent.parent
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    requirements = str(ROOT / "benchmarks" / "requirements.txt")
+    subprocess.run([str(PEERS_PYTHON), "-m", "pip", "install", "-q", "-r", requirements], check=True)
+
+
+def describe_machine() -> None:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    fields = dict(line.split("\t: ", 1) for line in reversed(lines) if "\t: " in line)
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+    flags = set(fields.get("flags", "").split())
+    print(f"CPU: {fields.get('model name', '?')}, family {fields.get('cpu family', '?')}; has "
+          f"{', '.join(flag for flag in wanted if flag in flags)}")  # fmt: skip
+    print(f"load average before: {Path('/proc/loadavg').read_text().split()[0]}")
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        print(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+        return 2
+    CACHE.mkdir(parents=True, exist_ok=True)
+    describe_machine()
+    if "embeddings" in names:
+        make_peers()
+    for name in names:
+        print(f"\n=== {name}", flush=True)
+        BENCHMARKS[name](CACHE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Who takes part in the comparison of embeddings, and the process that each runs in."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One library in one configuration. `peer`: it runs in the peers' environment. `wanted` is the ratio
+    (ours over theirs, texts per CPU-second) that the project promises."""
+
+    name: str
+    module: str
+    option: str = ""
+    gguf: str = ""
+    peer: bool = False
+    wanted: float | None = None
+
+
+OURS = Candidate(name="batchyard, openvino", module="benchmarks.peers.ours", option="openvino")
+SENTENCE_TRANSFORMERS = "benchmarks.peers.sentence_transformers_peer"
+OTHERS = (
+    Candidate(
+        name="sentence-transformers, float32",
+        module=SENTENCE_TRANSFORMERS,
+        option="float32",
+        peer=True,
+        wanted=2.8,
+    ),
+    Candidate(
+        name="sentence-transformers, bf16",
+        module=SENTENCE_TRANSFORMERS,
+        option="bfloat16",
+        peer=True,
+        wanted=1.4,
+    ),
+    Candidate(
+        name="fastembed (ONNX Runtime float32)",
+        module="benchmarks.peers.fastembed_peer",
+        peer=True,
+        wanted=1.8,
+    ),
+    Candidate(
+        name="llama.cpp q8_0, our batches",
+        module="benchmarks.peers.ours",
+        option="llamacpp",
+        gguf="model-q8_0.gguf",
+        wanted=2.2,
+    ),
+    Candidate(
+        name="llama.cpp f16, our batches",
+        module="benchmarks.peers.ours",
+        option="llamacpp",
+        gguf="model-f16.gguf",
+    ),
+    Candidate(
+        name="llama-cpp-python create_embedding, f16",
+        module="benchmarks.peers.llama_cpp_python_peer",
+        gguf="model-f16.gguf",
+        wanted=3.0,
+    ),
+)
+
+
+class CandidateProcess:
+    """A candidate that is loaded and waits for its turn."""
+
+    def __init__(self, candidate: Candidate, model: Path, cache: Path, core: int) -> None:
+        self.candidate = candidate
+        self._cache = cache
+        python = str(PEERS_PYTHON) if candidate.peer else sys.executable
+        self._process = subprocess.Popen(
+            [python, "-m", candidate.module],
+            cwd=ROOT,
+            env=environment(candidate, model, cache, core),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(cache / f"{candidate.module}.{candidate.option}{candidate.gguf}.log").open("w"),
+            text=True,
+        )
+
+    def wait_ready(self) -> bool:
+        """False when it could not be loaded; its log lies in the cache folder."""
+        return bool(self._read())
+
+    def turn(self, texts: list[str]) -> tuple[float, Path]:
+        """CPU-seconds for `texts`, and the file with their vectors."""
+        vectors = self._cache / f"{self.candidate.name.replace('/', '-')}.npy"
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"texts": texts, "vectors": str(vectors)}) + "\n")
+        self._process.stdin.flush()
+        answer = self._read()
+        if not answer:
+            raise RuntimeError(f"{self.candidate.name} ended; its log lies in {self._cache}")
+        return float(answer["cpu_seconds"]), vectors
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+    def _read(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        return json.loads(line) if line else {}
+
+
+def environment(candidate: Candidate, model: Path, cache: Path, core: int) -> Mapping[str, str]:
+    return os.environ | {
+        "BENCH_CORE": str(core),
+        "BENCH_MODEL": str(model),
+        "BENCH_CACHE": str(cache),
+        "BENCH_OPTION": candidate.option,
+        "BENCH_GGUF": str(model / candidate.gguf),
+    }
