@@ -116,16 +116,12 @@ class Launch:
             return None
         try:
             self._engine.receive()
+            if time.monotonic() - self._started_at > LOAD_SECONDS:
+                raise LoadFailed(f"not loaded after {LOAD_SECONDS:.0f} s", code="model_load_failed")
         except LoadFailed as error:
             self._try_next(error)
         except EngineDied as error:
             self._try_next(LoadFailed(error.message, code="bad_native_build"))
-        if time.monotonic() - self._started_at > LOAD_SECONDS:
-            self._try_next(
-                LoadFailed(
-                    f"'{self.spec.name}' was not loaded in {LOAD_SECONDS:.0f} s", code="model_load_failed"
-                )
-            )
         if self._engine is not None and self._engine.state == "ready":
             log.info("engine.ready", model=self.spec.name, runtime=self._engine.runtime, **self._engine.info)
             return self._engine
