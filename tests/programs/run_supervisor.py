@@ -1,7 +1,7 @@
 """Supervises children in a home: `run_supervisor.py HOME STOP_SECONDS CHILD…`, a child as `name=command`.
 
 Prints one line of JSON per event: {"pids": …} of Postgres and Redis, {"ready": true} when the file HOME/ready
-is there, {"refused": …} or {"stopped": true} at the end.
+is there, {"tidied": true} after a death, {"refused": …} or {"stopped": true} at the end.
 """
 
 import json
@@ -38,6 +38,7 @@ with SignalWatch() as watch:
             watch=watch,
             ready=(home / "ready").exists,
             announce=lambda: say(ready=True),
+            tidy=lambda: say(tidied=True),
             stop_seconds=float(sys.argv[2]),
         ).run()
         say(stopped=True)
