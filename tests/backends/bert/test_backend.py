@@ -66,6 +66,13 @@ def test_an_interactive_part_goes_before_bulk_ones_that_were_there_first() -> No
     assert len(order) == 21
 
 
+def test_nothing_rides_along_with_an_interactive_part() -> None:
+    encoder = CountingEncoder()
+    bulk = [part(key, input=ids(3, first=5 + key)) for key in range(20)]
+    run(backend(encoder), [*bulk, part(99, lane=Lane.INTERACTIVE, input=ids(4, first=90))])
+    assert [[90, 7, 7, 7]] in encoder.calls
+
+
 def test_the_interactive_part_with_the_fewest_rows_goes_first() -> None:
     big = part(1, lane=Lane.INTERACTIVE, input=ids(*[30] * 20))
     small = part(2, lane=Lane.INTERACTIVE, input=ids(30, first=90))
@@ -110,10 +117,10 @@ def test_cancelled_parts_are_forgotten_and_the_rest_goes_on() -> None:
         if len(feed.asked) == 3:
             feed.gone |= {1, 2}
 
-    parts = [part(key, input=ids(*[32] * 40, first=5 + key)) for key in range(4)]
+    parts = [part(key, input=[[5 + at, *[10 + key] * 31] for at in range(40)]) for key in range(4)]
     found = answers(list(backend(encoder).run(ListedFeed(parts, cancel))))
     assert set(found) == {0, 3}
-    assert sum(len(call) for call in encoder.calls) < 160
+    assert sum(len(call) for call in encoder.calls) <= 80 + 2 * 2  # two calls of two rows were made before
 
 
 def test_no_more_is_taken_than_the_window_needs() -> None:

@@ -39,7 +39,7 @@ def test_a_graph_agrees_with_transformers(name: str, pooling: str, tmp_path: Pat
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         vectors = np.concatenate([encoder.encode(batch).copy() for batch in batches])
         assert lowest_cosine(vectors, expected[pooling]) >= 0.99999
-        np.testing.assert_allclose(vectors, expected[pooling], atol=2e-4)
+        np.testing.assert_allclose(vectors, expected[pooling], atol=5e-6)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -48,7 +48,7 @@ def test_without_normalisation_only_the_length_differs(name: str, tmp_path: Path
     vectors = tiny_encoder(name, tmp_path, normalize=False).encode(rows)
     lengths = np.linalg.norm(vectors, axis=1)
     assert not np.allclose(lengths, 1.0, atol=0.01)
-    np.testing.assert_allclose(vectors / lengths[:, None], expected["mean"], atol=2e-4)
+    np.testing.assert_allclose(vectors / lengths[:, None], expected["mean"], atol=5e-6)
 
 
 def test_the_stored_rows_reach_the_last_position_and_hold_padding_as_text() -> None:
