@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from api import errors
 from api.middleware import RequestContext
@@ -44,6 +45,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router)
-    errors.install(app)
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    errors.install(app, paths=[route.path for route in routes])
     app.add_middleware(RequestContext)
     return app

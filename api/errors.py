@@ -3,7 +3,7 @@
 The official client retries 408, 409, 429 and 5xx; `x-should-retry: false` stops it where a retry cannot heal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 import structlog
@@ -51,8 +51,12 @@ def error_response(
     )
 
 
-def install(app: FastAPI) -> None:
-    """Register the handlers. What none of them knows becomes a 500 in `api/middleware.py`."""
+def install(app: FastAPI, paths: Sequence[str]) -> None:
+    """Register the handlers. What none of them knows becomes a 500 in `api/middleware.py`.
+
+    `paths` are those that are served, for who asks for another.
+    """
+    app.state.paths = paths
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(BackendError, _refused_by_a_backend)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
@@ -87,7 +91,7 @@ async def _wrong_parameter(request: Request, error: Exception) -> Response:
 async def _refused_by_the_router(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return error_response("not_found", wrong_route(request))
+        return error_response("not_found", wrong_route(request, request.app.state.paths))
     if error.status_code == 405:
         return error_response(
             "method_not_allowed", wrong_method(request, error.headers), headers=error.headers

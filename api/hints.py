@@ -1,18 +1,16 @@
 """What to say about a route that is not there: most often a client's `base_url` is at fault."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from fastapi import Request
-from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
 
 
-def wrong_route(request: Request) -> str:
-    """A sentence or two: what was asked, and what was probably meant."""
+def wrong_route(request: Request, known: Sequence[str]) -> str:
+    """A sentence or two: what was asked, and which of the `known` paths was probably meant."""
     path = request.url.path
     asked = f"Unknown route: {request.method} {path}."
-    meant = _meant(path, sorted({route.path for route in served(request.app.routes)}))
+    meant = _meant(path, known)
     if meant is None:
         return f"{asked} docs/api.md lists the routes that are served."
     if path.startswith("/v1/v1/"):
@@ -28,16 +26,7 @@ def wrong_method(request: Request, headers: Mapping[str, str] | None) -> str:
     return f"{request.url.path} does not take {request.method}.{hint}"
 
 
-def served(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
-    """Our own routes, those of included routers too."""
-    for route in routes:
-        if isinstance(route, APIRoute):
-            yield route
-        else:
-            yield from served(getattr(route, "routes", None) or ())
-
-
-def _meant(path: str, known: list[str]) -> str | None:
+def _meant(path: str, known: Sequence[str]) -> str | None:
     """The route most like `path`. Its ids are compared as they are: a pattern's `{id}` matches no id."""
     plain = "/v1/" + path.strip("/").removeprefix("v1/").removeprefix("v1/")
     if plain in known:

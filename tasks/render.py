@@ -116,7 +116,9 @@ def _embedding_body(model: str, parts: Sequence[bytes], encoding_format: Encodin
         result = decode_result(part)
         tokens += result.tokens
         vectors = np.frombuffer(result.vectors, dtype="<f4").reshape(-1, result.dimensions)
-        rows += [b64encode(row.data).decode() for row in vectors] if encoding_format == "base64" else vectors
+        rows.extend(
+            [b64encode(row.data).decode() for row in vectors] if encoding_format == "base64" else vectors
+        )
     return {
         "object": "list",
         "model": model,

@@ -22,7 +22,7 @@ def app_that_raises(error: Exception) -> FastAPI:
     async def takes_a_limit(limit: int = Query(ge=1)) -> dict[str, int]:
         return {"limit": limit}
 
-    errors.install(app)
+    errors.install(app, ["/v1/embeddings", "/v1/files"])
     app.add_middleware(RequestContext)
     return app
 
