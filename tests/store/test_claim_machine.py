@@ -1,0 +1,249 @@
+"""Claims, records, takeovers and fences against a model in memory: hypothesis looks for an order of events
+in which the store and the model disagree, or a part is lost or counted twice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from store import chunks, items, lifecycle, records
+from store.chunks import Claim
+
+Conn = psycopg.Connection[Any]
+LEASE = 1000.0  # leases end by the rule `lose`, not by the clock
+
+
+@dataclass
+class JobModel:
+    id: int
+    items: int
+    parts: int
+    next_part: int = 0
+    state: str = "queued"
+    recorded: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        return self.state in ("queued", "running")
+
+
+@dataclass
+class ChunkModel:
+    job: JobModel
+    claim: Claim  # the one that holds
+    held: bool = True  # the lease runs
+    done: bool = False
+    losses: int = 0
+
+
+class Machine(RuleBasedStateMachine):
+    """`holders` are claims that somebody holds or believes to hold: stale ones stay in."""
+
+    holders = Bundle("holders")
+    conn: Conn
+    new_job: Callable[..., int]
+    take: Callable[..., Claim | None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conn.execute("DELETE FROM job")
+        self.jobs: dict[int, JobModel] = {}
+        self.chunks: dict[int, ChunkModel] = {}
+
+    # --- what callers and slots do ----------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.jobs) < 4)
+    @rule(parts=st.integers(1, 5))
+    def submit(self, parts: int) -> None:
+        job_id = self.new_job(parts)
+        self.jobs[job_id] = JobModel(job_id, items=parts, parts=parts)
+
+    @rule(target=holders, size=st.integers(1, 3))
+    def claim(self, size: int) -> Any:
+        claim = self.take(default_size=size, lease_seconds=LEASE)
+        heads = [job for job in self.jobs.values() if job.open and job.next_part < job.parts]
+        if not heads:
+            assert claim is None
+            return multiple()
+        job = heads[0]
+        assert claim is not None
+        lo, hi = job.next_part, min(job.parts, job.next_part + size)
+        assert (claim.job_id, claim.lo, claim.hi, claim.epoch, claim.losses) == (job.id, lo, hi, 1, 0)
+        job.next_part, job.state = hi, "running"
+        self.chunks[claim.chunk_id] = ChunkModel(job, claim)
+        return claim
+
+    @rule(target=holders)
+    def reclaim(self) -> Any:
+        claim = chunks.reclaim(
+            self.conn, slot_id=2, families=["echo"], cores=1, lease_seconds=LEASE, only_model=None
+        )
+        lost = {
+            chunk_id
+            for chunk_id, chunk in self.chunks.items()
+            if not chunk.held and not chunk.done and chunk.job.state == "running"
+        }
+        if not lost:
+            assert claim is None
+            return multiple()
+        assert claim is not None
+        assert claim.chunk_id in lost
+        chunk = self.chunks[claim.chunk_id]
+        before = chunk.claim
+        assert (claim.lo, claim.hi, claim.epoch) == (before.lo, before.hi, before.epoch + 1)
+        assert claim.losses == chunk.losses
+        chunk.claim, chunk.held = claim, True
+        return claim
+
+    @rule(holder=holders)
+    def lose(self, holder: Claim) -> None:
+        """The holder falls silent for longer than its lease."""
+        self.conn.execute(
+            "UPDATE chunk SET lease_until = now() - interval '1 second' WHERE id = %s AND state = 'running'",
+            (holder.chunk_id,),
+        )
+        chunk = self.chunks[holder.chunk_id]
+        if not chunk.done:
+            chunk.losses, chunk.held = chunk.claim.losses + 1, False
+
+    @rule(target=holders, holder=holders)
+    def take_over(self, holder: Claim) -> Any:
+        self.lose(holder)
+        return self.reclaim()
+
+    @rule(holder=holders)
+    def release(self, holder: Claim) -> None:
+        chunks.release(self.conn, [holder.ref])
+        chunk = self.chunks[holder.chunk_id]
+        if self._holds(holder):
+            chunk.losses, chunk.held = chunk.claim.losses, False
+
+    @rule(holder=holders)
+    def renew(self, holder: Claim) -> None:
+        ours = chunks.renew(self.conn, [holder.ref], LEASE)
+        assert ours == ({holder.chunk_id} if self._holds(holder) else set())
+        if ours:
+            self.chunks[holder.chunk_id].held = True
+
+    @rule(
+        holder=holders,
+        chosen=st.sets(st.integers(0, 2), min_size=1),
+        done=st.sampled_from([False, False, True]),
+        grows=st.booleans(),
+    )
+    def record(self, holder: Claim, chosen: set[int], done: bool, grows: bool) -> None:
+        numbers = [n for n in range(holder.lo, holder.hi) if n - holder.lo in chosen]
+        data = b"epoch %d" % holder.epoch
+        rows = [records.PartResult(n, 200, 1, data) for n in numbers]
+        job = self.jobs[holder.job_id]
+        firsts = [n for n in numbers if n < job.items][:1] if grows else []
+        recorded = records.record(
+            self.conn, holder.ref, rows, lease_seconds=LEASE, chunk_done=done,
+            more=[(n, [b"more"]) for n in firsts],
+        )  # fmt: skip
+        assert recorded.fenced == (not self._holds(holder))
+        if recorded.fenced:
+            return
+        chunk = self.chunks[holder.chunk_id]
+        chunk.held, chunk.done = True, done
+        job.parts += sum(n not in job.recorded for n in firsts)
+        for n in numbers:
+            job.recorded.setdefault(n, data)
+        finished = job.state == "running" and len(job.recorded) == job.parts
+        assert recorded.job_finished == finished
+        if finished:
+            job.state = "finalizing"
+        assert recorded.state == job.state
+
+    # --- what ends jobs ---------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.chunks) > 2 and any(job.open for job in self.jobs.values()))
+    @rule(data=st.data(), end=st.sampled_from(["fail", "expire", "cancel"]))
+    def end(self, data: st.DataObject, end: str) -> None:
+        job = data.draw(st.sampled_from([job for job in self.jobs.values() if job.open]))
+        if end == "fail":
+            assert lifecycle.fail(self.conn, job.id, "server_error", "")
+            job.state = "failed"
+            self._close(job)
+        elif end == "cancel":
+            self.conn.execute("UPDATE job SET ready = false, state = 'cancelling' WHERE id = %s", (job.id,))
+            job.state = "cancelling"
+        else:
+            self.conn.execute("UPDATE job SET deadline = now() WHERE id = %s", (job.id,))
+            assert [row.id for row in lifecycle.expire_due(self.conn)] == [job.id]
+            assert lifecycle.expire(self.conn, job.id, None, None)
+            job.state = "expired"
+            self._close(job)
+
+    @rule()
+    def settle(self) -> None:
+        held = {chunk.job.id for chunk in self.chunks.values() if chunk.held and not chunk.done}
+        quiet = [job for job in self.jobs.values() if job.state == "cancelling" and job.id not in held]
+        assert [row.id for row in lifecycle.settle_cancelling(self.conn)] == [job.id for job in quiet]
+        for job in quiet:
+            assert lifecycle.finish_cancelled(self.conn, job.id, None, None)
+            job.state = "cancelled"
+            self._close(job)
+
+    # --- what must always hold --------------------------------------------------------------------------
+
+    @invariant()
+    def results_and_counts_are_those_of_the_model(self) -> None:
+        kept: dict[int, dict[int, bytes]] = {job_id: {} for job_id in self.jobs}
+        for job_id, n, data in self.conn.execute("SELECT job_id, n, data FROM result"):
+            kept[job_id][n] = data
+        assert kept == {job.id: job.recorded for job in self.jobs.values()}
+        rows = self.conn.execute(
+            "SELECT id, state, parts, next_part, done FROM job JOIN job_progress ON job_id = id"
+        ).fetchall()
+        assert {row[0]: row[1:] for row in rows} == {
+            job.id: (job.state, job.parts, job.next_part, len(job.recorded)) for job in self.jobs.values()
+        }
+
+    @invariant()
+    def a_chunk_that_is_not_done_offers_just_what_is_unrecorded(self) -> None:
+        for chunk in self.chunks.values():
+            lo, hi = chunk.claim.lo, chunk.claim.hi
+            left = [part.n for part in items.load_parts(self.conn, chunk.job.id, lo, hi)]
+            assert left == [n for n in range(lo, hi) if n not in chunk.job.recorded]
+
+    def _holds(self, holder: Claim) -> bool:
+        chunk = self.chunks[holder.chunk_id]
+        return chunk.claim.ref == holder.ref and not chunk.done
+
+    def _close(self, job: JobModel) -> None:
+        for chunk in self.chunks.values():
+            if chunk.job is job:
+                chunk.done = True
+
+
+@pytest.mark.slow
+def test_no_order_of_events_loses_or_doubles_a_part(
+    conn: Conn, new_job: Callable[..., int], take: Callable[..., Claim | None]
+) -> None:
+    class Bound(Machine):
+        pass
+
+    Bound.conn, Bound.new_job, Bound.take = conn, staticmethod(new_job), staticmethod(take)
+    run_state_machine_as_test(
+        Bound,
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
