@@ -67,10 +67,13 @@ def run(block: Block, stack: Stack, folder: Path) -> str:
     env = {name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     env["BATCHYARD_URL"] = stack.url
-    ended = subprocess.run(
-        words, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    try:
+        ended = subprocess.run(
+            words, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=True
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        logs = [f"--- {path.name}\n{path.read_text()[-2000:]}" for path in sorted(stack.home.glob("*.log"))]
+        pytest.fail("\n".join([str(error), str(error.stdout), str(error.stderr), *logs]))
     return ended.stdout
 
 
