@@ -86,6 +86,10 @@ class Dispatcher:
         conn = Connection(self._url, f"batchyard dispatcher {name}")
         return Loop(name, conn, step, leads=self._leads, stopping=self._stopping, interval=interval)
 
+    @property
+    def leads(self) -> bool:
+        return self._leads.is_set()
+
     def stop(self, *_: object) -> None:
         """Also a signal handler."""
         self._stopping.set()
