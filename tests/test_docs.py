@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli.demo import QUESTIONS
 from cli.exit_codes import ExitCode
 from configs.models import ModelSpec
 from configs.settings import Settings
@@ -109,6 +110,13 @@ def test_the_examples_of_the_readme_run(block: Block, live: Stack, tmp_path: Pat
     shutil.copy(README, tmp_path)
     (check,) = [check for piece, check in CHECKS.items() if piece in block.text]
     check(block, run(block, live, tmp_path), tmp_path)
+
+
+def test_the_demo_asks_what_the_readme_shows() -> None:
+    (shown,) = blocks(README, "text")
+    questions = [line for line in shown.text.splitlines() if line.endswith("?")]
+    assert questions
+    assert set(questions) <= set(QUESTIONS)
 
 
 def test_the_readme_fits_a_screen() -> None:
