@@ -18,22 +18,26 @@ def make_home(home: Path, account: Account | None) -> None:
 
     Raises `HomeRefused`, naming the folder at fault, when we cannot make it or `account` cannot enter it.
     """
+    missing = [folder for folder in (home, *home.parents) if not folder.exists()]
+    nearest = missing[-1].parent if missing else home
+    if not nearest.is_dir():
+        raise HomeRefused(f"home {home} cannot be used: {nearest} is not a folder; name another with --home")
+    if account and (closed := closed_folder(nearest, account)):
+        raise HomeRefused(
+            f"home {home} cannot be used: root's services run as '{account.name}', and the folder {closed} "
+            f"is closed to that account; name another home with --home, or open it with: chmod o+x {closed}"
+        )
     mode = 0o711 if account else 0o700
     try:
-        for folder in reversed([folder for folder in (home, *home.parents) if not folder.exists()]):
+        for folder in reversed(missing):
             folder.mkdir(mode)
             folder.chmod(mode)  # whatever the umask took away
     except OSError as error:
         raise HomeRefused(
             f"home {home} cannot be made: {error.strerror} ({error.filename}); name another with --home"
         ) from None
-    if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
-        raise HomeRefused(f"home {home} is not a folder that we can write to; name another with --home")
-    if account and (closed := closed_folder(home, account)):
-        raise HomeRefused(
-            f"home {home} cannot be used: root's services run as '{account.name}', and the folder {closed} "
-            f"is closed to that account; name another home with --home, or open it with: chmod o+x {closed}"
-        )
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise HomeRefused(f"home {home} is not ours to write to; name another with --home")
 
 
 class HomeLock:

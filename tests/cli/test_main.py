@@ -1,5 +1,6 @@
 """The command line as such: expected errors, exit codes, and that it starts fast."""
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -14,6 +15,7 @@ from configs.settings import Settings
 from store.embedded.errors import HomeRefused
 from store.errors import DatabaseUnavailable, StoreError
 from tests.cli.conftest import Run
+from tests.fixtures.processes import REPOSITORY
 
 HEAVY = {"celery", "fastapi", "httpx", "numpy", "psycopg", "pydantic", "redis", "sqlalchemy", "structlog"}
 
@@ -27,6 +29,12 @@ def test_help_imports_nothing_heavy() -> None:
 def test_every_expected_error_exists() -> None:
     for module, name, _ in EXPECTED:
         assert issubclass(getattr(import_module(module), name), Exception)
+
+
+def test_the_documentation_has_every_exit_code() -> None:
+    table = (REPOSITORY / "docs" / "operations.md").read_text().partition("## Exit codes")[2]
+    documented = re.findall(r"^\| (\d+) \|", table.partition("\n## ")[0], re.MULTILINE)
+    assert documented == [str(int(code)) for code in ExitCode]
 
 
 def test_the_exit_code_is_that_of_the_nearest_kind() -> None:

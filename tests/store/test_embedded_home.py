@@ -23,6 +23,7 @@ def test_a_folder_closed_to_the_services_account_is_named(open_folder: Path) -> 
     closed.mkdir(mode=0o700)
     with pytest.raises(HomeRefused, match=rf"folder {re.escape(str(closed))} is closed .* chmod o\+x"):
         make_home(closed / "deeper" / "home", ACCOUNT)
+    assert list(closed.iterdir()) == []
 
 
 @as_root
@@ -42,21 +43,26 @@ def test_the_home_of_an_ordinary_account_is_closed_to_others(tmp_path: Path) -> 
 
 def test_a_file_in_the_place_of_the_home_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
-    with pytest.raises(HomeRefused, match="is not a folder that we can write to"):
-        make_home(tmp_path / "home", None)
-    with pytest.raises(HomeRefused, match="cannot be made: Not a directory"):
-        make_home(tmp_path / "home" / "below", None)
+    for home in (tmp_path / "home", tmp_path / "home" / "below"):
+        with pytest.raises(HomeRefused, match=f"{re.escape(str(tmp_path / 'home'))} is not a folder"):
+            make_home(home, None)
 
 
 @as_root
-def test_a_home_that_may_not_be_made_is_refused(open_folder: Path) -> None:
+@pytest.mark.parametrize(("mode", "fault"), [(0o711, "cannot be made"), (0o700, "cannot be read")])
+def test_a_home_that_an_ordinary_account_may_not_make_is_refused(
+    open_folder: Path, mode: int, fault: str
+) -> None:
     if not reachable_by(NOBODY, Path(__file__)):
         pytest.skip("the clone is closed to ordinary accounts")
-    with program("run_services.py", open_folder / "not-mine", NOBODY) as process:
+    folder = open_folder / f"not-mine-{mode:o}"
+    folder.mkdir()
+    folder.chmod(mode)
+    with program("run_services.py", folder / "home", NOBODY) as process:
         answer = answer_of(process)
     assert answer["kind"] == "HomeRefused"
-    assert "cannot be made: Permission denied" in answer["error"]
-    assert str(open_folder / "not-mine") in answer["error"]
+    assert f"{fault}: Permission denied" in answer["error"]
+    assert str(folder / "home") in answer["error"]
 
 
 def test_a_home_in_use_is_refused_with_the_process_that_uses_it(tmp_path: Path) -> None:
