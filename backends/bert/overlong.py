@@ -1,5 +1,10 @@
 """Inputs with more tokens than the model takes: refuse, shorten, or cut into windows."""
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
 from backends.bert.tokenizer import BertTokenizer
 
 
@@ -29,3 +34,27 @@ def windows(ids: list[int], limit: int, tokenizer: BertTokenizer) -> list[list[i
 def room(limit: int, opening: list[int], closing: list[int]) -> int:
     """Tokens of content in a window of `limit` (at least one, so that a window always moves on)."""
     return max(1, limit - len(opening) - len(closing))
+
+
+def means(
+    vectors: npt.NDArray[np.float32],
+    lengths: npt.NDArray[np.int64],
+    spans: Sequence[tuple[int, int]],
+    *,
+    normalize: bool,
+) -> npt.NDArray[np.float32]:
+    """One vector per span of windows: float32 (windows, d) to (spans, d).
+
+    Windows are weighted by their tokens (`lengths`) and the mean is brought back to unit length: the method
+    of OpenAI's cookbook, "Embedding texts that are longer than the model's maximum context length". A span
+    of one window keeps its vector as it is.
+    """
+    out = np.empty((len(spans), vectors.shape[1]), dtype=np.float32)
+    for at, (start, stop) in enumerate(spans):
+        out[at] = vectors[start]
+        if stop - start > 1:
+            out[at] = np.average(vectors[start:stop], axis=0, weights=lengths[start:stop])
+            length = np.linalg.norm(out[at])
+            if normalize and length > 0:
+                out[at] /= length
+    return out

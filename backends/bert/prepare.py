@@ -5,18 +5,23 @@ NaN for an empty row; llama.cpp aborts the process (measured). So every row that
 1 … `max_tokens` ids, each of them 0 … `vocab_size` - 1.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from backends.bert.model_folder import BertModel
-from backends.bert.overlong import shorten, windows
+from backends.bert.overlong import means, shorten, windows
 from backends.bert.tokenizer import BertTokenizer
 from backends.embeddings import EmbeddingRequest, apply_dimensions, check_dimensions, parse_embedding_request
 from backends.errors import InvalidBody
 
 ENDPOINT = "/v1/embeddings"
+# A million characters take at most half a gigabyte and two seconds to tokenize (Chinese; measured).
+MAX_CHARACTERS = 1_000_000
+# Rows beyond one per input, which only `chunk_mean` makes: a minute or two of compute.
+MAX_WINDOWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,33 +54,37 @@ def prepare(endpoint: str, body: bytes, model: BertModel, tokenizer: BertTokeniz
         start = len(rows)
         rows += _fit(number, ids, request, model, tokenizer)
         spans.append((start, len(rows)))
+        if len(rows) - len(spans) > MAX_WINDOWS:
+            raise _too_long(f"the inputs up to number {number} make more than {MAX_WINDOWS} further windows")
     return Prepared(rows=rows, spans=spans, dimensions=request.dimensions)
 
 
 def finish(prepared: Prepared, vectors: npt.NDArray[np.float32], model: BertModel) -> npt.NDArray[np.float32]:
-    """Vectors of rows, float32 (rows, hidden), to vectors of inputs, float32 (inputs, dimensions).
-
-    The windows of one input are averaged, weighted by their tokens, and brought back to unit length:
-    the method of OpenAI's cookbook, "Embedding texts that are longer than the model's maximum context
-    length".
-    """
+    """Vectors of rows, float32 (rows, hidden), to vectors of inputs, float32 (inputs, dimensions)."""
     if len(prepared.spans) != len(prepared.rows):
-        vectors = np.stack([_mean(prepared, span, vectors, model) for span in prepared.spans])
+        lengths = np.array([len(row) for row in prepared.rows])
+        vectors = means(vectors, lengths, prepared.spans, normalize=model.normalize)
     return apply_dimensions(vectors, prepared.dimensions)
 
 
-def _token_ids(request: EmbeddingRequest, model: BertModel, tokenizer: BertTokenizer) -> list[list[int]]:
-    """Ids as they are (special tokens are then the caller's affair), texts with their prefix tokenized."""
+def _token_ids(request: EmbeddingRequest, model: BertModel, tokenizer: BertTokenizer) -> Iterator[list[int]]:
+    """Ids as they are (special tokens are then the caller's affair), texts with their prefix tokenized.
+
+    One after the other, so that the first input that is wrong ends the work.
+    """
     if not isinstance(request.inputs[0], str):
-        return request.inputs
+        yield from request.inputs
+        return
     prefix = _prefix(request, model)
-    texts = [prefix + text for text in request.inputs]
-    if model.lower_case:
-        texts = [text.lower() for text in texts]
-    try:
-        return tokenizer.encode(texts)
-    except (TypeError, UnicodeEncodeError):
-        raise InvalidBody("the input is not valid Unicode", code="invalid_value", param="input") from None
+    for number, given in enumerate(request.inputs):
+        if len(given) > MAX_CHARACTERS:
+            raise _too_long(f"input {number} has {len(given)} characters; at most {MAX_CHARACTERS} are read")
+        text = prefix + given
+        try:
+            yield tokenizer.encode([text.lower() if model.lower_case else text])[0]
+        except (TypeError, UnicodeEncodeError):
+            message = f"input {number} is not valid Unicode"
+            raise InvalidBody(message, code="invalid_value", param="input") from None
 
 
 def _prefix(request: EmbeddingRequest, model: BertModel) -> str:
@@ -109,21 +118,11 @@ def _fit(
         return [shorten(ids, model.max_tokens, tokenizer)]
     if request.overlong == "chunk_mean":
         return windows(ids, model.max_tokens, tokenizer)
-    raise InvalidBody(
+    raise _too_long(
         f"input {number} has {len(ids)} tokens; the model takes at most {model.max_tokens}"
-        ' (see "overlong" for the alternatives)',
-        code="context_length_exceeded",
-        param="input",
+        ' (see "overlong" for the alternatives)'
     )
 
 
-def _mean(
-    prepared: Prepared, span: tuple[int, int], vectors: npt.NDArray[np.float32], model: BertModel
-) -> npt.NDArray[np.float32]:
-    start, stop = span
-    if stop - start == 1:
-        return np.asarray(vectors[start])
-    weights = np.array([len(row) for row in prepared.rows[start:stop]], dtype=np.float32)
-    mean = np.average(vectors[start:stop], axis=0, weights=weights)
-    length = np.linalg.norm(mean) if model.normalize else 1.0
-    return np.asarray(mean / (length or 1.0), dtype=np.float32)
+def _too_long(message: str) -> InvalidBody:
+    return InvalidBody(message, code="context_length_exceeded", param="input")

@@ -10,7 +10,7 @@ from backends.bert.prepare import ENDPOINT, Prepared, finish, prepare
 from backends.bert.tokenizer import BertTokenizer
 from backends.errors import InvalidBody
 from tests.backends.bert.shapes import CLS, MODEL, SEP, VOCAB, tokenizer
-from tests.fixtures.tiny_tokenizers import byte_pairs
+from tests.fixtures.tiny_tokenizers import byte_pairs, word_piece
 
 TOKENIZER = tokenizer()
 
@@ -81,6 +81,36 @@ def test_windows_that_cancel_out_give_no_nan() -> None:
     found = Prepared(rows=[[5], [5]], spans=[(0, 2)], dimensions=2)
     vectors = np.array([[1, 0, 0, 0], [-1, 0, 0, 0]], dtype=np.float32)
     assert finish(found, vectors, MODEL).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("overlong", ["error", "truncate", "chunk_mean"])
+def test_a_text_too_long_to_tokenize_is_refused_unread(overlong: str) -> None:
+    error = refused(input=["a", "a" * 1_000_001], overlong=overlong)
+    assert (error.code, error.param) == ("context_length_exceeded", "input")
+    assert "input 1 has 1000001 characters" in error.message
+
+
+def test_more_windows_than_a_part_may_have_are_refused() -> None:
+    tokens = 30 * 1024  # one more window than there are further ones
+    assert len(prepared(input=["a " * tokens], overlong="chunk_mean").rows) == 1024
+    assert len(prepared(input=["a "] * 2000, overlong="chunk_mean").rows) == 2000
+    error = refused(input=["a", "a " * (tokens + 31)], overlong="chunk_mean")
+    assert error.code == "context_length_exceeded"
+    assert "1024" in error.message
+
+
+def test_the_first_input_that_is_wrong_ends_the_work() -> None:
+    read: list[str] = []
+
+    class Reading(BertTokenizer):
+        def encode(self, texts: list[str]) -> list[list[int]]:
+            read.extend(texts)
+            return super().encode(texts)
+
+    body = json.dumps({"input": ["a", "b " * 40, "c"]}).encode()
+    with pytest.raises(InvalidBody):
+        prepare(ENDPOINT, body, MODEL, Reading(word_piece()))
+    assert "c" not in read
 
 
 def test_more_dimensions_than_the_model_has_are_refused_before_computing() -> None:
