@@ -33,7 +33,7 @@ REFERENCE_WORK = 5e10
 class LlamaCppBackend(BertBackend):
     """Options of the spec: `gguf`, the file to use where a model has several."""
 
-    max_batch_tokens = 512
+    max_batch_tokens = 256  # CALL_TOKENS and CALL_ROWS of the encoder, which this module cannot import
     max_rows = 64
     padded = False
 

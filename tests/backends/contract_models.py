@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.importers.gguf import convert
 from backends.registry import FAMILIES
 from configs.models import ModelFile, ModelSpec
-from tests.fixtures.tiny_models import model_folder
+from tests.fixtures.tiny_models import gguf_folder, model_folder
 
 MAX_TOKENS = 64
 
@@ -59,7 +58,7 @@ def make_openvino(folder: Path) -> ModelSpec:
 
 def make_gguf(folder: Path) -> ModelSpec:
     """A random BERT, converted."""
-    convert(model_folder("bert", folder), folder / "model.gguf", type="f32")
+    gguf_folder("bert", folder)
     names = ("config.json", "tokenizer.json", "model.gguf")
     return ModelSpec(
         name="gguf-contract",
