@@ -59,12 +59,13 @@ class Claim:
         return ChunkRef(self.chunk_id, self.epoch, self.token)
 
 
-# The head of a caller: the first of its jobs that this slot could serve. One index probe each.
+# The head of a caller: the first of its jobs that this slot could serve. One index probe each, which is why
+# pauses are compared as an array: joined, they would have all jobs of the caller read and sorted.
 _HEAD = """
     SELECT id, priority, model FROM job
     WHERE ready AND next_part < parts
       AND family = caller.family AND lane = caller.lane AND key_id = caller.key_id AND cores <= %(cores)s
-      AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model)
+      AND model <> ALL (ARRAY (SELECT model FROM model_pause))
 """
 _FIRST = "ORDER BY priority DESC, id LIMIT 1"
 _HEADS_OF_ANY_MODEL = f"({_HEAD} {_FIRST}) UNION ({_HEAD} AND model = %(loaded)s {_FIRST})"

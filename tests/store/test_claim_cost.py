@@ -1,0 +1,139 @@
+"""What a claim costs with deep queues: index probes by the number of callers with work, whatever waits."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import psycopg
+import pytest
+
+from store import chunks
+from store.db import connect
+
+Conn = psycopg.Connection[Any]
+KEYS = 20
+CLAIMS = 20  # more than the five after which Postgres may go over to a generic plan
+
+
+@pytest.fixture(scope="module", params=["analyzed", "never analyzed"])
+def deep(request: pytest.FixtureRequest, database_factory: Callable[[], str]) -> Iterator[Conn]:
+    """20,000 waiting calls and 200 batches of 5,000 parts, of 20 callers; and 20,000 jobs that have ended.
+
+    Shared by the tests of this file, which roll back what they do.
+    """
+    with connect(database_factory(), name="test") as conn:
+        conn.execute("ALTER TABLE job SET (autovacuum_enabled = false)")
+        conn.execute(
+            "INSERT INTO api_key (project_id, name) SELECT 1, '' FROM generate_series(1, %s)", (KEYS,)
+        )
+        conn.execute(
+            """
+            INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, lane, state, ready,
+                             items, parts, next_part, ended_at)
+            SELECT kind || n, 'job', 1, 2 + n %% %(keys)s, '/v1/embeddings', 'echo', 'model-' || n %% 3, lane,
+                   state, state = 'queued', parts, parts, CASE WHEN state = 'queued' THEN 0 ELSE parts END,
+                   CASE WHEN state = 'completed' THEN now() END
+            FROM (VALUES ('call', 'interactive', 'queued', 1, 20000), ('batch', 'bulk', 'queued', 5000, 200),
+                         ('old', 'bulk', 'completed', 10, 20000)) AS kinds (kind, lane, state, parts, count)
+            CROSS JOIN LATERAL generate_series(1, count) AS n
+            """,
+            {"keys": KEYS},
+        )
+        if request.param == "analyzed":
+            conn.execute("VACUUM ANALYZE job")
+        yield conn
+
+
+class Reads:
+    """What is read of a table within a block: whole scans, index probes, rows."""
+
+    def __init__(self, conn: Conn, table: str) -> None:
+        self._conn, self._table = conn, table
+
+    def __enter__(self) -> Self:
+        self._before = self._count()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        differences = [now - then for now, then in zip(self._count(), self._before, strict=True)]
+        self.whole_scans, self.probes, self.rows = differences
+
+    def _count(self) -> tuple[int, ...]:
+        row = self._conn.execute(
+            """SELECT seq_scan, idx_scan, coalesce(idx_tup_fetch, 0) + seq_tup_read
+               FROM pg_stat_xact_user_tables WHERE relname = %s""",
+            (self._table,),
+        ).fetchone()
+        assert row is not None
+        return row
+
+
+class Explaining:
+    """Stands in for a connection: explains a statement instead of running it."""
+
+    def __init__(self, conn: Conn) -> None:
+        self._conn = conn
+        self.plan = ""
+
+    def execute(self, statement: str, values: dict[str, Any]) -> "Explaining":
+        rows = self._conn.execute(f"EXPLAIN {statement}", values).fetchall()  # type: ignore[arg-type]
+        self.plan = "\n".join(row[0] for row in rows)
+        return self
+
+    def fetchone(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({}, "ix_job_ready"),
+        ({"loaded": "model-1"}, "ix_job_ready_model"),
+        ({"only_model": "model-1"}, "ix_job_ready_model"),
+    ],
+    ids=["any model", "one loaded", "one model alone"],
+)
+def test_the_plan_of_a_claim_goes_by_its_index(
+    deep: Conn, take: Callable[..., Any], asked: dict[str, Any], index: str
+) -> None:
+    explaining = Explaining(deep)
+    take(conn=explaining, **asked)
+    assert f"using {index} on job" in explaining.plan
+    assert "Seq Scan on job" not in explaining.plan
+
+
+@pytest.mark.parametrize("lanes", [["interactive", "bulk"], ["bulk"]], ids=["both lanes", "bulk"])
+@pytest.mark.parametrize("asked", [{}, {"loaded": "model-1"}, {"only_model": "model-1"}], ids=repr)
+def test_a_claim_reads_a_few_rows_for_each_caller_and_none_besides(
+    deep: Conn, take: Callable[..., Any], asked: dict[str, Any], lanes: list[str]
+) -> None:
+    with deep.transaction(force_rollback=True), Reads(deep, "job") as reads:
+        for _ in range(CLAIMS):
+            assert take(conn=deep, lanes=lanes, default_size=1, **asked) is not None
+    # For each caller and lane: the next key, the head, the head of the model; and the head's own row.
+    most = len(lanes) * (KEYS + 1) * 3 + 5
+    assert reads.whole_scans == 0
+    assert reads.probes / CLAIMS <= most
+    assert reads.rows / CLAIMS <= most + CLAIMS  # versions that the claims before left
+
+
+def test_looking_where_nothing_waits_costs_next_to_nothing(deep: Conn, take: Callable[..., Any]) -> None:
+    with deep.transaction(force_rollback=True), Reads(deep, "job") as reads:
+        for _ in range(CLAIMS):
+            assert take(conn=deep, families=["bert"]) is None
+    assert reads.whole_scans == 0
+    assert reads.probes / CLAIMS < 5  # one for each lane; planning has a look too
+    assert reads.rows / CLAIMS < 5
+
+
+def test_chunks_that_are_done_cost_a_takeover_nothing(conn: Conn, new_job: Callable[..., int]) -> None:
+    job = new_job(1)
+    conn.execute(
+        """INSERT INTO chunk (job_id, lo, hi, state, token, lease_until)
+           SELECT %s, n, n + 1, 'done', 1, now() - interval '1 day' FROM generate_series(1, 50000) AS n""",
+        (job,),
+    )
+    conn.execute("VACUUM ANALYZE chunk")
+    with conn.transaction(), Reads(conn, "chunk") as reads:
+        for _ in range(CLAIMS):
+            chunks.reclaim(conn, slot_id=1, families=["echo"], cores=1, lease_seconds=30, only_model=None)
+    assert (reads.whole_scans, reads.rows) == (0, 0)
