@@ -28,7 +28,7 @@ def identity(*facts: object) -> str:
 @contextmanager
 def cache_folder(model_folder: Path, kind: str, name: str) -> Iterator[Path | None]:
     """The folder to hand to OpenVINO while it compiles (locked for so long), or None where the model's
-    folder cannot be written. Older folders of the same `kind` (a precision) are removed."""
+    folder cannot be written. Older folders of the same `kind` (precision and threads) are removed."""
     root = model_folder / FOLDER
     try:
         root.mkdir(exist_ok=True)

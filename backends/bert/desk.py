@@ -39,10 +39,8 @@ class Desk:
     def add(self, work: Work, waiting: Collection[int]) -> None:
         """Put the rows `waiting` (indices) of `work` in line."""
         self._works[work.key] = work
-        rows = [
-            Row(len(ids), key_of(ids), index, work)
-            for index, ids in ((index, work.prepared.rows[index]) for index in waiting)
-        ]
+        ids = work.prepared.rows
+        rows = [Row(len(ids[at]), key_of(ids[at]), at, work) for at in waiting]
         if work.interactive:
             self._urgent[work.key] = sorted(rows, key=_by_length)
         else:
