@@ -67,13 +67,6 @@ def ping(conn: Connection[Any]) -> None:
     conn.execute("SELECT 1")
 
 
-@map_errors()
-def try_lock(conn: Connection[Any], key: int) -> bool:
-    """Takes the advisory lock `key`, if it is free, for as long as the connection lives."""
-    row = conn.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
-    return row is not None and bool(row[0])
-
-
 @asynccontextmanager
 async def borrow(pool: Pool) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
     """A connection of the pool for the block. Raises `DatabaseUnavailable`, also for what fails inside."""
