@@ -11,6 +11,7 @@ from api.errors import ApiError
 from api.file_store import ID
 from api.multipart import read_form
 from api.schemas.expiry import lifetime
+from api.schemas.files import check_purpose
 from api.schemas.uploads import (
     MAX_PART_BYTES,
     UploadComplete,
@@ -42,7 +43,7 @@ async def create_upload(request: Request, services: InServices, caller: InCaller
         upload = await uploads.insert(
             conn,
             project_id=caller.project_id,
-            purpose=asked.purpose,
+            purpose=check_purpose(asked.purpose),
             filename=asked.filename,
             mime_type=asked.mime_type,
             size_bytes=asked.bytes,

@@ -1,14 +1,14 @@
 """Files on the wire (OpenAI's file object)."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
 from api.errors import ApiError
 from store.files import FileRow
 
-Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-PURPOSES: tuple[str, ...] = get_args(Purpose)  # those that an upload may name; outputs have others
+# What an upload may be for; outputs of jobs have a purpose of their own.
+PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 
 
 class FileObject(msgspec.Struct, kw_only=True):

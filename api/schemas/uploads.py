@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from api.schemas.expiry import ExpiresAfter
-from api.schemas.files import FileObject, Purpose, file_object
+from api.schemas.files import FileObject, file_object
 from store.files import FileRow
 from store.uploads import PartRow, UploadRow
 
@@ -19,7 +19,7 @@ class UploadCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     bytes: Annotated[int, msgspec.Meta(ge=1)]
     filename: Printable
     mime_type: Printable
-    purpose: Purpose
+    purpose: str
     expires_after: ExpiresAfter | None = None
 
 

@@ -5,9 +5,11 @@ from typing import Any
 
 import openai
 import pytest
+import redis
 from openai import OpenAI
 
-from tests.fixtures.batches import GOOD, line, read_lines, run, upload
+from tests.fixtures.batches import GOOD, line, read_lines, run, upload, wait
+from tests.fixtures.stack import Stack
 
 
 def test_a_batch_of_a_thousand_lines_with_seven_bad_ones(client: OpenAI) -> None:
@@ -80,11 +82,14 @@ def test_a_cancelled_batch_ends_as_cancelled_and_its_lines_say_so(client: OpenAI
         input_file_id=upload(client, lines), endpoint="/v1/embeddings", completion_window="24h"
     )
     assert client.batches.cancel(batch.id).status in ("cancelling", "cancelled")
-    until = time.monotonic() + 30
-    while (batch := client.batches.retrieve(batch.id)).status != "cancelled" and time.monotonic() < until:
-        time.sleep(0.1)
+    batch = wait(client, batch.id)
     assert batch.status == "cancelled"
     assert batch.cancelled_at is not None
+    assert batch.error_file_id is not None
+    never_ran = read_lines(client, batch.error_file_id)
+    ran = read_lines(client, batch.output_file_id) if batch.output_file_id else []
+    assert {row["error"]["code"] for row in never_ran} == {"batch_cancelled"}
+    assert len(ran) + len(never_ran) == len(lines)
     assert client.batches.cancel(batch.id).status == "cancelled"
 
 
@@ -110,3 +115,18 @@ def test_batches_are_paged(client: OpenAI) -> None:
         if len(seen) == 5:
             break
     assert seen == made[::-1]
+
+
+def test_a_batch_goes_on_when_redis_is_emptied(client: OpenAI, stack: Stack) -> None:
+    lines = [line(str(n), {"model": "echo-slow", "input": f"{n}"}) for n in range(60)]
+    batch = client.batches.create(
+        input_file_id=upload(client, lines), endpoint="/v1/embeddings", completion_window="24h"
+    )
+    with redis.Redis.from_url(stack.redis_url) as server:
+        for _ in range(8):
+            server.flushall()
+            time.sleep(0.25)
+    ended = wait(client, batch.id)
+    assert ended.status == "completed"
+    assert ended.request_counts is not None
+    assert (ended.request_counts.completed, ended.request_counts.failed) == (60, 0)
