@@ -11,7 +11,7 @@ import httpx
 from cli.errors import CommandFailed
 
 TIMEOUT = httpx.Timeout(120.0, connect=5.0)
-PART_BYTES = 32 * 1024**2  # a larger file goes up in parts of this size, so that no single request is long
+PART_BYTES = 16 * 1024**2  # a larger file goes up in parts of this size, each of which is held in memory
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Object = dict[str, Any]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,18 +57,22 @@ def _run(settings: "Settings", folder: Path, texts: "list[Text]", meter: "Meter"
     options = ["--home", str(settings.home), "--models", MODEL]
     meter.stage("starting the service (Postgres, Redis, API, dispatcher, slots)")
     started = time.monotonic()
-    with own_service(options, folder / "up.log", waiting=lambda seconds: meter.update(0)) as url:
-        meter.say(f"the service is ready at {url} after {time.monotonic() - started:.1f} s")
+    with own_service(options, folder / "up.log", waiting=partial(_show_seconds, meter)) as url:
+        meter.tell(f"the service is ready at {url} after {time.monotonic() - started:.1f} s")
         with Client(url, settings.api_key) as client:
             collected, seconds = _embed(client, texts, folder, meter)
-            rate = collected.vectors / seconds
-            meter.say(
+            failed = f"; {collected.failed:,} failed" if collected.failed else ""
+            meter.tell(
                 f"{collected.vectors:,} vectors of {collected.dimensions} dimensions, {collected.tokens:,} "
-                f"tokens, in {seconds:.1f} s: {rate:,.0f} texts/s"
+                f"tokens, in {seconds:.1f} s: {collected.vectors / seconds:,.0f} texts/s{failed}"
             )
             _answer(client, texts, folder, meter)
         meter.stage("stopping the service")
-    meter.say(f"\nThe vectors, their names and the texts lie in {folder}")
+    meter.tell(f"\nThe vectors, their names and the texts lie in {folder}")
+
+
+def _show_seconds(meter: "Meter", seconds: float) -> None:
+    meter.update(0, note=f"{seconds:.0f} s")
 
 
 def _settings(home: Path | None) -> "Settings":
@@ -108,7 +113,7 @@ def _corpus(limit: int | None, meter: "Meter") -> "list[Text]":
     texts = list(islice(read_docstrings(standard_library()), limit))
     if not texts:
         raise CommandFailed(f"there are no source files in {standard_library()}; is this Python whole?")
-    meter.say(f"{len(texts):,} docstrings of {standard_library()}")
+    meter.tell(f"{len(texts):,} docstrings of {standard_library()}")
     return texts
 
 
@@ -142,7 +147,7 @@ def _answer(client: "Client", texts: "list[Text]", folder: Path, meter: "Meter")
         reply = client.post("/v1/embeddings", {"model": MODEL, "input": question})
         cosines = np.nan_to_num(vectors @ np.float32(reply["data"][0]["embedding"]), nan=-1.0)
         milliseconds = 1000 * (time.monotonic() - started)
-        meter.say(f"\n{question}  ({milliseconds:.0f} ms)")
+        meter.tell(f"\n{question}  ({milliseconds:.0f} ms)")
         for row in np.argsort(-cosines)[:BEST]:
             name, _, docstring = texts[row].text.partition(": ")
-            meter.say(f"  {cosines[row]:.2f}  {name}: {docstring.partition(chr(10))[0]}")
+            meter.tell(f"  {cosines[row]:.2f}  {name}: {docstring.partition(chr(10))[0]}")

@@ -1,5 +1,6 @@
 """`batchyard embed`: texts in, vectors out, as one bulk job of a running service."""
 
+import json
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ import typer
 from cli.environment import settings_from
 from cli.errors import CommandFailed
 from cli.exit_codes import ExitCode
-from cli.service import DEFAULT_URL, JsonOption, KeyOption, UrlOption, connect, print_json
+from cli.service import DEFAULT_URL, JsonOption, KeyOption, UrlOption, connect
 
 if TYPE_CHECKING:
     from cli.client import Client, Object
@@ -103,7 +104,7 @@ def embed(
             limit = settings_from().max_line_bytes
             job = submit(client, texts, request, meter, max_line_bytes=limit)
         if not wait:
-            _say_submitted(job, as_json)
+            meter.tell(json.dumps(job, indent=2) if as_json else job["id"])
             return
         try:
             code = _finish(client, job, output, meter, started, as_json)
@@ -139,13 +140,6 @@ def _texts(
     return read_texts(sources, reading)
 
 
-def _say_submitted(job: "Object", as_json: bool) -> None:
-    if as_json:
-        print_json(job)
-    else:
-        typer.echo(job["id"])
-
-
 def _finish(
     client: "Client", job: "Object", output: str, meter: "Meter", started: float, as_json: bool
 ) -> ExitCode:
@@ -167,20 +161,23 @@ def _finish(
         raise CommandFailed(f"{output}: {error.strerror or error}; {job['id']} keeps its results") from None
     seconds = time.monotonic() - started
     if as_json:
-        print_json(
-            {
-                "job": job["id"],
-                "status": job["status"],
-                "output": output,
-                "vectors": collected.vectors,
-                "failed": collected.failed,
-                "dimensions": collected.dimensions,
-                "tokens": collected.tokens,
-                "seconds": round(seconds, 2),
-            }
-        )
+        meter.tell(_report(job, collected, output, seconds))
     meter.say(_summary(job, collected, output, seconds))
     return outcome(job)
+
+
+def _report(job: "Object", collected: "Collected", output: str, seconds: float) -> str:
+    facts = {
+        "job": job["id"],
+        "status": job["status"],
+        "output": output,
+        "vectors": collected.vectors,
+        "failed": collected.failed,
+        "dimensions": collected.dimensions,
+        "tokens": collected.tokens,
+        "seconds": round(seconds, 2),
+    }
+    return json.dumps(facts, indent=2)
 
 
 def _summary(job: "Object", collected: "Collected", output: str, seconds: float) -> str:

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a script may rely on. `docs/cli.md` lists the same."""
+    """What a script may rely on. `docs/operations.md` lists the same."""
 
     OK = 0
     FAILED = 1  # the command could not do what it was asked to

@@ -5,6 +5,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
@@ -34,6 +35,8 @@ class Meter:
                 TextColumn("{task.fields[figures]}"),
                 console=self._console,
                 transient=True,
+                redirect_stdout=False,  # stdout is for results, and may be a pipe
+                redirect_stderr=False,
             )
             self._bar.start()
         return self
@@ -62,15 +65,23 @@ class Meter:
         self._samples.append((now, done))
         while self._samples[0][0] < now - RATE_SECONDS and len(self._samples) > 2:
             self._samples.popleft()
-        figures = note if note and not done else self._figures(done, total)
+        figures = note if note is not None and not done else self._figures(done, total)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total, figures=figures)
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             self.say(f"{self._label}: {figures}")
 
+    def tell(self, text: str) -> None:
+        """A line of the result, on stdout; the bar makes room for it."""
+        if self._bar is not None:
+            self._bar.stop()
+        typer.echo(text)
+        if self._bar is not None:
+            self._bar.start()
+
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """A line that stays, on stderr."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _figures(self, done: float, total: float | None) -> str:

@@ -23,11 +23,15 @@ def standard_library() -> Path:
 
 
 def read_docstrings(folder: Path) -> Iterator[Text]:
-    """Every docstring below `folder`, as 'qualified name: docstring', in the order of the files."""
+    """Every docstring below `folder`, as 'qualified name: docstring', in the order of the files.
+
+    Names that begin with an underscore are left out: they are private, or copies of public ones.
+    """
     for path in sorted(folder.rglob("*.py")):
         place = path.relative_to(folder)
-        if LEFT_OUT.isdisjoint(place.parts):
-            yield from _docstrings_of(path, _module_name(place))
+        module = _module_name(place)
+        if LEFT_OUT.isdisjoint(place.parts) and _is_public(module):
+            yield from _docstrings_of(path, module)
 
 
 def _module_name(place: Path) -> str:
@@ -51,8 +55,14 @@ def _docstrings_of(path: Path, module: str) -> Iterator[Text]:
 def _named(node: Documented, name: str) -> Iterator[tuple[str, Documented]]:
     yield name, node
     for child in node.body:
-        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_public(
+            child.name
+        ):
             yield from _named(child, f"{name}.{child.name}")
+
+
+def _is_public(name: str) -> bool:
+    return not any(part.startswith("_") for part in name.split("."))
 
 
 def _is_text(docstring: str) -> bool:

@@ -11,6 +11,13 @@ FINAL = frozenset({"completed", "failed", "cancelled", "expired"})
 PATIENCE_SECONDS = 60.0  # a service that restarts is back long before
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.1, 1.0
 
+WORDS = {
+    "validating": "checking the input",
+    "queued": "waiting for a slot",
+    "finalizing": "settling the counts",
+    "cancelling": "ending what is in flight",
+}
+
 View = Literal["jobs", "batches"]
 
 
@@ -68,8 +75,10 @@ def _complaint(error: Object) -> str:
 
 
 def _show(job: Object, meter: Meter) -> None:
+    """Counts once there are any, and the words of a state that counts nothing."""
     counts = job["request_counts"]
-    note = job.get("note") or {"validating": "checking the input", "queued": "waiting for a slot"}.get(
-        job["status"], job["status"]
-    )
-    meter.update(counts["completed"] + counts["failed"], counts["total"] or None, note=note)
+    done, total = counts["completed"] + counts["failed"], counts["total"]
+    note = job.get("note") or WORDS.get(job["status"])
+    if done == total and note:
+        done, total = 0, None
+    meter.update(done, total or None, note=note)

@@ -29,7 +29,7 @@ def check_runtimes() -> Iterator[Finding]:
     for family_name, family in FAMILIES.items():
         for name, runtime in family.runtimes.items():
             if runtime.package is not None:
-                yield _runtime(f"{family_name}/{name}", runtime, runtime.package)
+                yield describe_runtime(f"{family_name}/{name}", runtime, runtime.package)
 
 
 def check_models(settings: Settings) -> Iterator[Finding]:
@@ -41,7 +41,7 @@ def check_models(settings: Settings) -> Iterator[Finding]:
         yield _model(spec, settings)
 
 
-def _runtime(area: str, runtime: Runtime, package: str) -> Finding:
+def describe_runtime(area: str, runtime: Runtime, package: str) -> Finding:
     if package in builds.BINDINGS:
         report = builds.check(package)
         if report.state == "ours":

@@ -27,21 +27,21 @@ X86_LEVELS = (
 
 
 def check_machine(settings: Settings) -> Iterator[Finding]:
-    yield _python()
-    yield _cores(CGROUP)
-    yield _cpu(instruction_sets(), platform.machine())
-    yield _memory(_available_memory_mb(CGROUP))
-    yield from _disks(settings)
+    yield describe_system()
+    yield describe_cores(CGROUP)
+    yield describe_cpu(instruction_sets(), platform.machine())
+    yield describe_memory(available_memory_mb(CGROUP))
+    yield from describe_disks(settings)
 
 
-def _python() -> Finding:
+def describe_system() -> Finding:
     name = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.platform != "linux":
         return problem("system", f"{name}: only Linux is supported", "run it on Linux, or in a container")
     return ok("system", name)
 
 
-def _cores(cgroup: Path) -> Finding:
+def describe_cores(cgroup: Path) -> Finding:
     usable, total = len(os.sched_getaffinity(0)), os.cpu_count() or 1
     message = f"{usable} of {total} cores are usable"
     quota = cpu_quota(cgroup)
@@ -63,7 +63,7 @@ def cpu_quota(cgroup: Path) -> float | None:
         return None
 
 
-def _cpu(sets: frozenset[str], machine: str) -> Finding:
+def describe_cpu(sets: frozenset[str], machine: str) -> Finding:
     if machine not in ("x86_64", "AMD64"):
         return ok("cpu", f"{machine}: the runtimes choose their kernels by themselves")
     for name, needed, gain in X86_LEVELS:
@@ -76,7 +76,7 @@ def _cpu(sets: frozenset[str], machine: str) -> Finding:
     )
 
 
-def _available_memory_mb(cgroup: Path) -> int:
+def available_memory_mb(cgroup: Path) -> int:
     available = psutil.virtual_memory().available
     try:
         limit = int((cgroup / "memory.max").read_text())
@@ -86,7 +86,7 @@ def _available_memory_mb(cgroup: Path) -> int:
     return int(min(available, max(0, limit - used)) / 1e6)
 
 
-def _memory(available_mb: int) -> Finding:
+def describe_memory(available_mb: int) -> Finding:
     message = f"{available_mb:,} MB are available"
     if available_mb < LEAST_MEMORY_MB:
         return problem(
@@ -95,7 +95,7 @@ def _memory(available_mb: int) -> Finding:
     return ok("memory", message)
 
 
-def _disks(settings: Settings) -> Iterator[Finding]:
+def describe_disks(settings: Settings) -> Iterator[Finding]:
     folders = (("home", settings.home, "--home"), ("models", settings.models, "BATCHYARD_MODELS"))
     for name, folder, option in folders:
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())

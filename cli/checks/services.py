@@ -18,7 +18,7 @@ def check_services(settings: Settings, url: str, api_key: str | None) -> Iterato
         yield _database(settings.database_url)
     if settings.redis_url is not None:
         yield _redis(settings.redis_url)
-    yield _running(url, api_key)
+    yield describe_service(url, api_key)
 
 
 def _embedded(settings: Settings) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def _redis(url: str) -> Finding:
     return ok("redis", "it answers")
 
 
-def _running(url: str, api_key: str | None) -> Finding:
+def describe_service(url: str, api_key: str | None) -> Finding:
     with Client(url, api_key) as client:
         try:
             client.get("/health")

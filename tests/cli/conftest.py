@@ -1,8 +1,11 @@
 """Running commands in this process, against a stand-in for the service."""
 
 import io
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -44,3 +47,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
         return Outcome(code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture
+def open_home(open_folder: Path) -> Iterator[Path]:
+    """A home that the account of the embedded services can enter."""
+    home = Path(tempfile.mkdtemp(dir=open_folder))
+    home.chmod(0o711)
+    yield home
+    shutil.rmtree(home)
