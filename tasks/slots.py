@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from backends.registry import FAMILIES
 from configs.models import ModelSpec
@@ -91,6 +92,11 @@ def parse_cores(text: str) -> list[int]:
             raise PlanRefused(f"'{text}' is not a core set: a range runs upwards, and no core is named twice")
         cores.update(span)
     return sorted(cores)
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot: the same in every container of a host, another after a restart."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _one_per_core(available: Sequence[int], *, widest: int) -> list[tuple[int, ...]]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import psutil
@@ -29,7 +28,7 @@ from store import db, migrate, slots
 from store.embedded.services import EmbeddedServices, Urls
 from tasks.children import ChildSpec
 from tasks.signal_watch import SignalWatch, Stopped
-from tasks.slots import SlotPlan, check_memory, plan
+from tasks.slots import SlotPlan, boot_id, check_memory, plan
 from tasks.supervisor import StartRefused, Supervisor
 
 log = structlog.get_logger(__name__)
@@ -170,11 +169,6 @@ def free_dead_slots(settings: Settings) -> None:
     assert settings.database_url is not None
     with db.connect(settings.database_url, name="batchyard up") as connection:
         slots.free_dead(connection, boot_id())
-
-
-def boot_id() -> str:
-    """The kernel's id of this boot: the same in every container of a host, another after a restart."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _worker_options(slot: SlotPlan) -> tuple[str, ...]:

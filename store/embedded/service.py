@@ -47,9 +47,9 @@ class Service(ABC):
         """Whether the child takes connections by now."""
 
     @property
+    @abstractmethod
     def url(self) -> str:
         """Where it answers, in the form of the settings."""
-        raise NotImplementedError
 
     @property
     def pid(self) -> int | None:
