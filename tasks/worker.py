@@ -9,7 +9,6 @@ import signal
 import socket
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,14 +22,9 @@ from tasks.controller import Controller
 from tasks.drain import Drain, drain
 from tasks.keeper import Keeper
 from tasks.nudge import Nudge
-from tasks.slots import parse_families
+from tasks.slots import boot_id, parse_families
 
 log = structlog.get_logger(__name__)
-
-
-def boot_id() -> str:
-    """The kernel's id of this boot: the same in every container of a host, another after a restart."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def take_slot(settings: Settings, families: Sequence[str], cores: Sequence[int] | None) -> slots.SlotLease:
