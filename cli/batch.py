@@ -19,10 +19,7 @@ BatchArgument = Annotated[str, typer.Argument(help="batch_…", metavar="BATCH",
 
 @app.command()
 def submit(
-    path: Annotated[
-        Path,
-        typer.Argument(help="Input file, one request per line.", exists=True, dir_okay=False, readable=True),
-    ],
+    path: Annotated[Path, typer.Argument(help="Input file, one request per line.", show_default=False)],
     endpoint: Annotated[str, typer.Option(help="Endpoint of every line.")] = "/v1/embeddings",
     completion_window: Annotated[
         str, typer.Option(help="Time after which it expires: 90m, 24h, 7d.")
@@ -40,7 +37,7 @@ def submit(
 
     pairs = dict(_pair(text) for text in metadata or [])
     with connect(url, api_key) as client, Meter() as meter:
-        size = path.stat().st_size
+        size = _size_of(path)
         meter.stage(f"uploading {path.name}", "MB")
         file_id = client.upload(path, report=lambda done: meter.update(done, size))
         work = {"input_file_id": file_id, "endpoint": endpoint, "completion_window": completion_window}
@@ -107,6 +104,14 @@ def cancel(
     with connect(url, api_key) as client:
         batch = client.post(f"/v1/batches/{batch_id}/cancel")
     print_job(batch, as_json=as_json)
+
+
+def _size_of(path: Path) -> int:
+    try:
+        with path.open("rb"):
+            return path.stat().st_size
+    except OSError as error:
+        raise CommandFailed(f"{path}: {error.strerror}") from None
 
 
 def _save(client: "Client", file_id: str, path: Path) -> int:

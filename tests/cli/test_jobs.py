@@ -108,9 +108,10 @@ def test_an_unknown_id_is_one_line(run: Run, service: FakeService, arguments: li
     assert "Traceback" not in done.err
 
 
-def test_an_input_file_that_is_missing_or_metadata_that_is_none_is_a_usage_error(
+def test_an_input_file_that_cannot_be_read_and_metadata_that_is_none_are_refused(
     run: Run, service: FakeService, requests: Path, tmp_path: Path
 ) -> None:
-    assert run("batch", "submit", tmp_path / "none.jsonl").code == 2
+    assert "none.jsonl: No such file" in run("batch", "submit", tmp_path / "none.jsonl").err
+    assert run("batch", "submit", tmp_path).code == 1
     assert run("batch", "submit", requests, "--metadata", "novalue").code == 2
     assert service.jobs == {}
