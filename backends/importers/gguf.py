@@ -76,6 +76,7 @@ def write_gguf(
         writer.close()
         os.replace(partial, out)
     finally:
+        writer.close()
         partial.unlink(missing_ok=True)
 
 

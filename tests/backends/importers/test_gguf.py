@@ -100,6 +100,16 @@ def test_the_bytes_depend_on_the_input_alone(type: FileType, tmp_path: Path) -> 
     assert len(digests) == 1
 
 
+def test_a_disk_that_runs_full_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(writer: gguf.GGUFWriter) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gguf.GGUFWriter, "write_tensors_to_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_tiny(tmp_path / "tiny.gguf", "f32")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("type", "error"), [("f32", 0.0), ("f16", 1e-4), ("q8_0", 1.1e-3)])
 def test_matrices_are_stored_in_the_type_asked_for_and_vectors_as_they_are(
     type: FileType, error: float, tmp_path: Path
