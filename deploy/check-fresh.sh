@@ -5,7 +5,7 @@
 # a while, and is no part of `make test`.
 #
 #   deploy/check-fresh.sh              # or: make check-fresh
-#   STEPS="demo demo" deploy/check-fresh.sh
+#   STEPS="demo demo" ARGS="--limit 300" deploy/check-fresh.sh   # the demo alone, over fewer texts
 #   FRESH_USER=somebody deploy/check-fresh.sh
 set -euo pipefail
 
@@ -27,17 +27,19 @@ ordinary_user() {
 
 # run_as USER HOME COMMAND…: in that user's name, with nothing of this shell's Batchyard, Python or make around.
 run_as() {
-  local user=$1 home=$2 name become=()
+  local user=$1 home=$2 name become=() shared=()
   local unset=(-u VIRTUAL_ENV -u PYTHONPATH -u PYTHONHOME -u MAKEFLAGS -u MAKELEVEL
     -u XDG_CACHE_HOME -u XDG_DATA_HOME -u XDG_CONFIG_HOME -u XDG_RUNTIME_DIR)
   shift 2
   for name in $(compgen -e BATCHYARD_ || true); do
     [ "$name" = BATCHYARD_WHEELS ] || unset+=(-u "$name")  # a cache of built bindings may be lent
   done
+  # Root's default home is shared by the machine: take one of our own, which others may enter.
+  [ "$user" != root ] || shared=(BATCHYARD_HOME="$work/data")
   if [ "$user" != "$(id -un)" ]; then
     become=(setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups)
   fi
-  "${become[@]}" env "${unset[@]}" HOME="$home" USER="$user" LOGNAME="$user" "$@"
+  "${become[@]}" env "${unset[@]}" HOME="$home" USER="$user" LOGNAME="$user" "${shared[@]}" "$@"
 }
 
 # Processes that a step left behind know the clone by its path.
