@@ -41,12 +41,14 @@ class ItemResult:
 
 
 # A page ends before the item that would take it past PAGE_PARTS parts; it has at least one item.
-# Of items with one part, those that are not asked for stay in the database.
+# Of items with one part, those that are not asked for stay in the database. The bound on `result.n` is said
+# twice, as the planner does not carry it over: without it each page would walk all pages before.
 _PAGE = """
 WITH next AS (
     SELECT item.n, custom_id, body, parts, sum(parts) OVER (ORDER BY item.n) - parts AS before
     FROM (
-        SELECT item.* FROM item LEFT JOIN result USING (job_id, n)
+        SELECT item.* FROM item
+        LEFT JOIN result ON result.job_id = item.job_id AND result.n = item.n AND result.n > %(after)s
         WHERE item.job_id = %(job)s AND item.n > %(after)s
           AND (%(errors)s::bool IS NULL OR parts > 1 OR result.n IS NULL
                OR (result.status <> 200) = %(errors)s::bool)
