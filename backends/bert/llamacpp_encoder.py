@@ -56,7 +56,8 @@ class LlamaEncoder:
             for start, stop in self._calls(batch):
                 self._compute(batch[start:stop], vectors[start:stop])
         if self._model.normalize:
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            with np.errstate(invalid="ignore", divide="ignore"):  # what is not finite, the run loop reports
+                vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
     def _check(self, row: list[int]) -> None:

@@ -92,19 +92,22 @@ def main() -> int:
 
 
 def provide(recipe: Recipe, *, jobs: int, rebuild: bool) -> None:
-    """Have the binding installed and tested, building it only when no wheel fits."""
+    """Have the binding installed and tested, building it only when no wheel fits. A build that is
+    installed and fails its self-test (a damaged file) is installed anew."""
     plan = make_plan(recipe)
     name = f"{plan.marker.dist} {plan.marker.version}"
     with locked(plan.folder):
-        if rebuild or not is_installed(plan):
+        if rebuild or not (is_installed(plan) and builds.check(recipe.module).ok):
             if rebuild or plan.wheel is None:
                 build(plan, jobs=jobs)
             else:
                 say(f"{name}: installing the wheel that was built for this CPU ({plan.folder.name})")
             install(plan)
-    report = builds.check(recipe.module)
-    if not report.ok:
-        raise BuildFailed(f"{report.message}; the log of its build is {plan.folder / LOG}")
+            report = builds.check(recipe.module)
+            if not report.ok:
+                raise BuildFailed(
+                    f"{report.message}; its build's log is {plan.folder / LOG}, --rebuild tries anew"
+                )
     say(f"{name}: installed, built for this CPU, self-test passed")
 
 

@@ -172,35 +172,76 @@ def test_a_compile_that_fails_shows_its_end_and_leaves_no_wheel(
     assert sorted(path.name for path in plan.folder.iterdir()) == [".lock", "build.log"]
 
 
-def test_a_wheel_that_fits_is_installed_and_not_built_again(
+class Steps:
+    """What `provide` did, with the installed build in the states that a test lists."""
+
+    def __init__(self, build: ModuleType, plan: Any, patch: pytest.MonkeyPatch, states: list[str]) -> None:
+        self.done: list[str] = []
+        self._states = iter(states)
+        self._state = ""
+        patch.setattr(build, "make_plan", lambda recipe: plan)
+        patch.setattr(build, "is_installed", lambda plan: self._next() != "none")
+        patch.setattr(build, "build", lambda plan, jobs: self.done.append("build"))
+        patch.setattr(build, "install", lambda plan: (self.done.append("install"), self._next()))
+        patch.setattr(build.builds, "check", lambda module: self._report())
+
+    def _next(self) -> str:
+        self._state = next(self._states)
+        return self._state
+
+    def _report(self) -> builds.BuildReport:
+        good = self._state == "good"
+        return builds.BuildReport(
+            module="llama_cpp", state="ours" if good else "broken", version="1", message="died of SIGILL"
+        )
+
+
+def put_wheels(plan: Any, *versions: str) -> None:
+    plan.folder.mkdir(parents=True)
+    for version in versions:
+        (plan.folder / f"llama_cpp_python-{version}-py3-none-linux_x86_64.whl").touch()
+
+
+@pytest.mark.parametrize(
+    ("wheels", "states", "steps"),
+    [
+        (["0.3.35"], ["none", "good"], ["build", "install"]),
+        (["0.3.35", "0.3.36"], ["none", "good"], ["install"]),
+        (["0.3.36"], ["good"], []),
+        (["0.3.36"], ["damaged", "good"], ["install"]),
+    ],
+)
+def test_no_more_is_done_than_needed(
+    build: ModuleType,
+    plan: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    wheels: list[str],
+    states: list[str],
+    steps: list[str],
+) -> None:
+    put_wheels(plan, *wheels)
+    seen = Steps(build, plan, monkeypatch, states)
+    build.provide(plan.recipe, jobs=1, rebuild=False)
+    assert seen.done == steps
+
+
+def test_a_rebuild_ignores_the_wheel_that_is_there(
     build: ModuleType, plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done: list[str] = []
-    states = iter([False, True])
-    monkeypatch.setattr(build, "make_plan", lambda recipe: plan)
-    monkeypatch.setattr(build, "is_installed", lambda plan: next(states))
-    monkeypatch.setattr(build, "build", lambda plan, jobs: done.append("build"))
-    monkeypatch.setattr(build, "install", lambda plan: done.append("install"))
-    ours = builds.BuildReport(module="llama_cpp", state="ours", version="1", message="")
-    monkeypatch.setattr(build.builds, "check", lambda module: ours)
-    plan.folder.mkdir(parents=True)
-    (plan.folder / "llama_cpp_python-0.3.36-py3-none-linux_x86_64.whl").touch()
-    (plan.folder / "llama_cpp_python-0.3.35-py3-none-linux_x86_64.whl").touch()
-    assert plan.wheel.name.startswith("llama_cpp_python-0.3.36-")
-    build.provide(plan.recipe, jobs=1, rebuild=False)
-    build.provide(plan.recipe, jobs=1, rebuild=False)
-    assert done == ["install"]
+    put_wheels(plan, "0.3.36")
+    seen = Steps(build, plan, monkeypatch, ["good", "good"])
+    build.provide(plan.recipe, jobs=1, rebuild=True)
+    assert seen.done == ["build", "install"]
 
 
 def test_a_build_that_fails_its_self_test_is_an_error(
-    build: ModuleType, plan: Any, monkeypatch: pytest.MonkeyPatch
+    build: ModuleType, plan: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build, "make_plan", lambda recipe: plan)
-    monkeypatch.setattr(build, "is_installed", lambda plan: True)
-    broken = builds.BuildReport(module="llama_cpp", state="broken", version="1", message="died of SIGILL")
-    monkeypatch.setattr(build.builds, "check", lambda module: broken)
-    with pytest.raises(build.BuildFailed, match="died of SIGILL"):
-        build.provide(plan.recipe, jobs=1, rebuild=False)
+    put_wheels(plan, "0.3.36")
+    Steps(build, plan, monkeypatch, ["none", "damaged"])
+    monkeypatch.setattr(sys, "argv", ["build.py"])
+    assert build.main() == 1
+    assert re.search(r"error: died of SIGILL.*--rebuild", capsys.readouterr().err)
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
