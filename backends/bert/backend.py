@@ -18,6 +18,7 @@ from backends.base import Backend, Feed
 from backends.bert.desk import Desk
 from backends.bert.memo import Memo, key_of
 from backends.bert.model_folder import BertModel, read_model_folder
+from backends.bert.options import check_options
 from backends.bert.packing import Batch, Budget
 from backends.bert.prepare import finish, prepare
 from backends.bert.selftest import Reference, passes, stored_reference
@@ -70,6 +71,7 @@ class BertBackend(Backend):
     @classmethod
     def load(cls, spec: ModelSpec, folder: Path, threads: int) -> Self:
         """The first of the runtime's encoders that passes the self-test. Raises `LoadFailed`."""
+        check_options(spec)
         model = cls.read_model(spec, folder)
         tokenizer = cls.open_tokenizer(spec, folder)
         reference = cls.reference(model, tokenizer, spec, folder, threads)

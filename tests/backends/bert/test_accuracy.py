@@ -82,7 +82,7 @@ def test_512_tokens_pass_and_513_are_refused(loaded: Loaded) -> None:
 def test_a_vector_does_not_depend_on_its_company(loaded: Loaded, at: int) -> None:
     """The same text alone, as the last of a batch of 64, and padded to the width of a 500-token text."""
     text = STORED.texts[at]
-    company = [other for other in STORED.texts[: STORED.corpus] if len(other) < 200 and other != text][:63]
+    company = [other for other in STORED.texts[: STORED.corpus] if len(other) < 120 and other != text][:63]
     long_text = "word " * 498
     rows = loaded.tokenizer.encode([*company, long_text, text])
     alone = loaded.encoder.encode([rows[-1]]).copy()
