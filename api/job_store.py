@@ -72,7 +72,7 @@ async def find_job(services: Services, caller: Caller, job_id: str, view: View) 
 async def page_of_jobs(
     services: Services, caller: Caller, view: View, *, after: str | None, limit: int
 ) -> tuple[list[Counted], bool]:
-    """One page, newest first, and whether more follow. `view` 'job' lists every job but single calls."""
+    """One page, newest first, and whether more follow. `view` 'job' lists jobs of every view."""
     suffix = (await find_job(services, caller, after, view)).job.suffix if after is not None else None
     wanted = None if view == "job" else view
     async with borrow(services.pool) as conn:

@@ -1,6 +1,7 @@
 """JSON in and out. Bodies are read under a limit and checked against msgspec structs; replies are encoded
 from them. Unknown fields are named rather than dropped, so that a typo never goes unnoticed."""
 
+import asyncio
 import re
 from typing import TypeVar
 
@@ -11,11 +12,18 @@ from api.errors import ApiError
 
 T = TypeVar("T")
 JSON = "application/json"
+LARGE_BYTES = 256 * 1024  # from here on JSON takes milliseconds, which nobody else should wait for
 
 # msgspec writes "<what> - at `$.<where>`".
 _PLACED = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?", re.DOTALL)
 _FIELD = re.compile(r"Object (?P<kind>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 _WRONG_TYPE = re.compile(r"Expected `[^`]*`, got `[^`]*`")
+
+
+async def read_json(request: Request, limit: int, kind: type[T]) -> T:
+    """The body as a `kind` struct; a large one is decoded off the event loop. Raises `ApiError`."""
+    body = await read_body(request, limit)
+    return decode(body, kind) if len(body) < LARGE_BYTES else await asyncio.to_thread(decode, body, kind)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

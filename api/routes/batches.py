@@ -10,7 +10,7 @@ from api.paging import After
 from api.schemas.batches import batch_object
 from api.schemas.jobs import Work
 from api.schemas.lists import page_of
-from api.wire import decode, read_body, reply
+from api.wire import read_json, reply
 
 router = APIRouter()
 
@@ -18,7 +18,7 @@ router = APIRouter()
 @router.post("/v1/batches")
 async def create_batch(request: Request, services: InServices, caller: InCaller) -> Response:
     """Accept a batch; it is validated next, line by line."""
-    work = decode(await read_body(request, services.settings.max_body_bytes), Work)
+    work = await read_json(request, services.settings.max_body_bytes, Work)
     return reply(batch_object(*await submit(services, caller, work, "batch")))
 
 

@@ -7,15 +7,14 @@ from fastapi import APIRouter, Request, Response
 from api.awaiting import wait_for_result
 from api.deps import caller_of, services_of
 from api.errors import NO_RETRY, ApiError
-from api.wire import JSON, read_body
+from api.wire import JSON, LARGE_BYTES, read_body
 from backends.embeddings import EmbeddingRequest, parse_embedding_request, split_inputs
 from configs.models import ModelSpec
 from configs.settings import Settings
 from tasks.render import render_answer
 
 ENDPOINT = "/v1/embeddings"
-LARGE_BYTES = 256 * 1024  # from here on, parsing and rendering take milliseconds: off the event loop
-LARGE_INPUTS = 64
+LARGE_INPUTS = 64  # from here on rendering takes milliseconds, which nobody else should wait for
 
 router = APIRouter()
 

@@ -11,7 +11,7 @@ from api.job_store import cancel_job, find_job, page_of_jobs, submit
 from api.paging import After
 from api.schemas.jobs import Work, job_object
 from api.schemas.lists import page_of
-from api.wire import decode, read_body, reply
+from api.wire import read_json, reply
 from backends.embeddings import EncodingFormat
 from tasks.render import render_results
 
@@ -20,7 +20,7 @@ router = APIRouter()
 
 @router.post("/v1/jobs")
 async def create_job(request: Request, services: InServices, caller: InCaller) -> Response:
-    work = decode(await read_body(request, services.settings.max_body_bytes), Work)
+    work = await read_json(request, services.settings.max_body_bytes, Work)
     return reply(job_object(*await submit(services, caller, work, "job")))
 
 

@@ -20,7 +20,7 @@ from api.schemas.uploads import (
     upload_object,
 )
 from api.services import Services
-from api.wire import decode, read_body, reply
+from api.wire import read_json, reply
 from store import uploads
 from store.blobs import Blob, Blobs
 from store.db import borrow
@@ -35,7 +35,7 @@ router = APIRouter()
 
 @router.post("/v1/uploads")
 async def create_upload(request: Request, services: InServices, caller: InCaller) -> Response:
-    asked = decode(await read_body(request, MAX_BODY_BYTES), UploadCreate)
+    asked = await read_json(request, MAX_BODY_BYTES, UploadCreate)
     limit = services.settings.max_upload_bytes
     if asked.bytes > limit:
         raise ApiError("file_too_large", f"An upload takes at most {limit:,} bytes.", param="bytes")
@@ -71,7 +71,7 @@ async def complete_upload(
     upload_id: str, request: Request, services: InServices, caller: InCaller
 ) -> Response:
     """Join the parts in the order that is asked for. Raises `ApiError` (upload_mismatch)."""
-    asked = decode(await read_body(request, MAX_BODY_BYTES), UploadComplete)
+    asked = await read_json(request, MAX_BODY_BYTES, UploadComplete)
     upload = await _find_pending(services, caller, upload_id)
     async with borrow(services.pool) as conn:
         arrived = await uploads.parts(conn, upload.id)

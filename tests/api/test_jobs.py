@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psycopg
 import pytest
 from openai import OpenAI
 
@@ -128,3 +129,26 @@ def test_a_job_that_is_not_there_is_not_found(http: httpx.Client, job_id: str) -
     for reply in (http.get(f"/jobs/{job_id}"), http.get(f"/jobs/{job_id}/results")):
         assert (reply.status_code, reply.json()["error"]["code"]) == (404, "job_not_found")
     assert http.post(f"/jobs/{job_id}/cancel").status_code == 404
+
+
+def test_a_reader_who_goes_away_frees_the_connection(stack: Stack, http: httpx.Client) -> None:
+    requests = [{"body": {"input": [f"{n}-{m}" for m in range(20)]}} for n in range(20)]
+    body = {"endpoint": "/v1/embeddings", "model": "echo-wide", "requests": requests}
+    job_id = finished(http, http.post("/jobs", json=body).json()["id"])["id"]
+    with http.stream("GET", f"/jobs/{job_id}/results") as reply, psycopg.connect(stack.database_url) as conn:
+        next(reply.iter_raw())
+        assert downloads(conn) == 1
+    with psycopg.connect(stack.database_url, autocommit=True) as conn:
+        until = time.monotonic() + 10
+        while downloads(conn) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert downloads(conn) == 0
+
+
+def downloads(conn: psycopg.Connection) -> int:
+    """Connections of downloads to this stack's database."""
+    statement = """SELECT count(*) FROM pg_stat_activity
+                   WHERE application_name = 'api-download' AND datname = current_database()"""
+    row = conn.execute(statement).fetchone()
+    assert row is not None
+    return int(row[0])

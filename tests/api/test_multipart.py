@@ -1,11 +1,13 @@
 """Streamed forms: a file becomes a blob, and nothing is left of what is refused."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect
 
 from api import errors
 from api.errors import ApiError
@@ -146,3 +148,24 @@ def test_a_body_that_is_no_form_is_refused(client: TestClient, kind: str) -> Non
     headers = {"content-type": kind.encode("latin-1")}
     reply = client.post("/form", content=b"{}", headers=headers)  # type: ignore[arg-type]
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_request")
+
+
+def test_a_caller_who_goes_away_leaves_nothing(folder: Path) -> None:
+    messages = [
+        {"type": "http.request", "body": part("file", b"x" * 2 * 1024**2, "a")[:-2], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    arriving = iter(messages)
+
+    async def receive() -> dict[str, object]:
+        return next(arriving)
+
+    async def read() -> None:
+        headers = [(b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode())]
+        request = Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive)
+        async with read_form(request, Blobs(folder), file_field="file", limit=LIMIT):
+            pass
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(read())
+    assert left_behind(folder) == []
