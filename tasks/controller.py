@@ -18,6 +18,7 @@ from configs.spec_files import Catalogue, load_catalogue
 from store.slots import SlotLease
 from tasks.app import send_wake_up
 from tasks.connection import Connection
+from tasks.memory import MemoryBudget
 from tasks.pace import Pace
 from tasks.pokes import PokeListener
 from tasks.recorder import Recorder
@@ -42,6 +43,7 @@ class Controller:
         self.listener = PokeListener(redis, self.families)
         self.recorder = Recorder(settings, self.conn, self.signals)
         self.pace = Pace()
+        self._memory = MemoryBudget(settings)
         self.works: dict[str, Work] = {}
         self.catalogue: Catalogue = load_catalogue(settings)
         self.peers = 1  # live slots of our families, this one included; the keeper counts them
@@ -66,18 +68,13 @@ class Controller:
         return spec
 
     def work_for(self, model: str) -> Work:
-        """The work of `model`; the least recently used idle engines go when there are too many."""
-        if model not in self.works:
-            self._make_room()
-            self.works[model] = Work(self.spec_of(model), self.settings, self.slot.cores, self.pace)
-        return self.works[model]
-
-    def _make_room(self, keep: int = 2) -> None:
-        idle = sorted((w for w in self.works.values() if w.idle), key=lambda work: work.used_at)
-        for work in idle[: max(0, len(idle) - keep + 1)]:
-            log.info("engine.unloaded", model=work.spec.name)
-            work.shut()
-            del self.works[work.spec.name]
+        """The work of `model`, which its spec names so (an alias is resolved). Raises LoadFailed."""
+        spec = self.spec_of(model)
+        if spec.name not in self.works:
+            for work in self._memory.make_room(self.works.values(), spec, self.peers):
+                del self.works[work.spec.name]
+            self.works[spec.name] = Work(spec, self.settings, self.slot.cores, self.pace)
+        return self.works[spec.name]
 
     def loaded(self) -> str | None:
         """The model whose engine was used last."""

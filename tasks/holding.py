@@ -110,6 +110,10 @@ class Holding:
             else:
                 self.waiting[held.chunk.lane].append(key)
 
+    def count(self, lane: Lane) -> int:
+        """Unfinished parts of `lane`."""
+        return sum(len(chunk.open) for chunk in self.chunks.values() if chunk.lane is lane)
+
     def jobs(self) -> set[int]:
         return {chunk.claim.job_id for chunk in self.chunks.values()}
 

@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0  # stands behind the pokes, on a clock of its own: a poll's timeout never fires while
 # an engine talks
 SHARES_PER_SLOT = 2  # of what is left of a job, a cut takes one share (guided self-scheduling)
+INTERACTIVE_SECONDS = 2.0  # of interactive work in hand; more is left for other slots
+UNMEASURED_SECONDS = 0.1
 LOSSES_ALONE = 5  # a chunk lost so often is run part by part
 
 
@@ -35,7 +37,8 @@ class Looker:
     @property
     def hungry(self) -> bool:
         """There may be more to claim at once."""
-        return not self._dry[Lane.INTERACTIVE] or (not self._dry[Lane.BULK] and self._bulk_room())
+        interactive = not self._dry[Lane.INTERACTIVE] and self._interactive_room()
+        return interactive or (not self._dry[Lane.BULK] and self._bulk_room())
 
     def poked(self) -> None:
         self._dry = dict.fromkeys(Lane, False)
@@ -50,17 +53,26 @@ class Looker:
         if now >= self.look_at:
             self.poked()
             self.look_at = now + LOOK_SECONDS
-        if not self._dry[Lane.INTERACTIVE]:
+        if not self._dry[Lane.INTERACTIVE] and self._interactive_room():
             self._dry[Lane.INTERACTIVE] = not self._claim(Lane.INTERACTIVE, None)
         elif not self._dry[Lane.BULK] and self._bulk_room():
             self._dry[Lane.BULK] = not self._claim(Lane.BULK, self._bulk_model())
         elif now >= self._reclaim_at and self._bulk_room():
             self._reclaim_at = 0.0 if self._reclaim() else now + LOOK_SECONDS
 
+    def _interactive_room(self) -> bool:
+        """Interactive parts are handed over at once, so no more are taken than soon get their turn."""
+        seconds = self._c.pace.seconds
+        in_hand = (
+            work.holding.count(Lane.INTERACTIVE) * seconds.get(model, UNMEASURED_SECONDS)
+            for model, work in self._c.works.items()
+        )
+        return sum(in_hand) < INTERACTIVE_SECONDS
+
     def _bulk_model(self) -> str | None:
         """The model whose bulk parts are in hand: only chunks of it may join them."""
         for model, work in self._c.works.items():
-            if any(chunk.lane is Lane.BULK for chunk in work.holding.chunks.values()):
+            if work.holding.count(Lane.BULK):
                 return model
         return None
 
