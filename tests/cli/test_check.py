@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cli.exit_codes import ExitCode
 from cli.main import app
 from store import db, leadership, slots
-from tasks.worker import boot_id
+from tasks.slots import boot_id
 
 
 def check(part: str, **settings: str) -> int:
