@@ -10,7 +10,14 @@ from typing import cast
 
 from gguf import LlamaFileType
 
-from backends.bert.model_folder import BertModel, Pooling, max_tokens, read_model_folder
+from backends.bert.model_folder import (
+    BertModel,
+    Pooling,
+    max_tokens,
+    read_flag,
+    read_model_folder,
+    read_prefixes,
+)
 from backends.errors import LoadFailed
 from backends.gguf_file import GGUFFile, read_gguf
 from configs.models import ModelSpec
@@ -57,7 +64,7 @@ def read_model(spec: ModelSpec, folder: Path) -> BertModel:
     """The model as `config.json` describes it where there is one, else as its GGUF file does; either way
     checked against the tensors in the file. Raises `LoadFailed`."""
     file = open_model_file(spec, folder)
-    declared = _declared(file, spec)
+    declared = _declared(file, spec, folder)
     if not (folder / "config.json").exists():
         return declared
     model = read_model_folder(spec, folder)
@@ -82,12 +89,13 @@ def precision(file: GGUFFile) -> str:
     return name.removeprefix("MOSTLY_").removeprefix("ALL_").lower()
 
 
-def _declared(file: GGUFFile, spec: ModelSpec) -> BertModel:
+def _declared(file: GGUFFile, spec: ModelSpec, folder: Path) -> BertModel:
     architecture = file.text("general.architecture")
     words = file.tensors.get("token_embd.weight")
     if words is None or len(words.shape) != 2:
         raise LoadFailed(f"{file.path.name} has no token embeddings", code="model_load_failed")
     positions = file.number(f"{architecture}.context_length")
+    prefixes, default_prefix = read_prefixes(spec, folder)
     eps = file.metadata.get(f"{architecture}.attention.layer_norm_epsilon", 1e-12)
     return BertModel(
         name=spec.name,
@@ -100,9 +108,9 @@ def _declared(file: GGUFFile, spec: ModelSpec) -> BertModel:
         max_positions=positions,
         max_tokens=max_tokens(spec, None, positions),
         pooling=_pooling(file, spec),
-        normalize=bool(spec.options.get("normalize", True)),
-        prefixes={str(name): str(text) for name, text in (spec.options.get("prefixes") or {}).items()},
-        default_prefix=spec.options.get("default_prefix"),
+        normalize=read_flag(spec, "normalize", True),
+        prefixes=prefixes,
+        default_prefix=default_prefix,
         layer_norm_eps=float(eps) if isinstance(eps, float) else 1e-12,
     )
 
@@ -111,7 +119,7 @@ def _pooling(file: GGUFFile, spec: ModelSpec) -> Pooling:
     """The spec's, else the file's; a file that says nothing gets the mean, as sentence-transformers does."""
     wanted = spec.options.get("pooling")
     if wanted is not None:
-        if wanted not in NATIVE_POOLING:
+        if wanted not in list(NATIVE_POOLING):
             known = ", ".join(NATIVE_POOLING)
             raise LoadFailed(
                 f"options.pooling is {wanted!r}; llama.cpp computes {known}", code="model_load_failed"

@@ -72,14 +72,14 @@ def read_model_folder(spec: ModelSpec, folder: Path) -> BertModel:
     modules = _modules(folder)
     reading_file = find(folder, READING_FILES)
     reading = read_object(reading_file) if reading_file else {}
-    prefixes, default_prefix = _prefixes(spec, folder)
+    prefixes, default_prefix = read_prefixes(spec, folder)
     return BertModel(
         **shape,
         name=spec.name,
         max_tokens=max_tokens(spec, _declared_length(reading), shape["max_positions"]),
         lower_case=reading.get("do_lower_case") is True,
         pooling=_pooling(spec, folder, modules),
-        normalize=_flag(spec, "normalize", modules is None or "Normalize" in modules),
+        normalize=read_flag(spec, "normalize", modules is None or "Normalize" in modules),
         prefixes=prefixes,
         default_prefix=default_prefix,
     )
@@ -154,8 +154,9 @@ def _declared_length(reading: dict[str, Any]) -> int | None:
     return length if isinstance(length, int) and length > 0 else None
 
 
-def _prefixes(spec: ModelSpec, folder: Path) -> tuple[dict[str, str], str | None]:
-    """Templates by name, and the name of the one that holds when a request names none."""
+def read_prefixes(spec: ModelSpec, folder: Path) -> tuple[dict[str, str], str | None]:
+    """Templates by name, and the name of the one that holds when a request names none: the spec's, else
+    the folder's. Raises `LoadFailed`."""
     path = folder / "config_sentence_transformers.json"
     declared = read_object(path) if path.exists() else {}
     prefixes = spec.options.get("prefixes", declared.get("prompts")) or {}
@@ -169,7 +170,8 @@ def _prefixes(spec: ModelSpec, folder: Path) -> tuple[dict[str, str], str | None
     return {str(name): text for name, text in prefixes.items()}, default
 
 
-def _flag(spec: ModelSpec, option: str, otherwise: bool) -> bool:
+def read_flag(spec: ModelSpec, option: str, otherwise: bool) -> bool:
+    """An option that is true or false. Raises `LoadFailed`."""
     value = spec.options.get(option, otherwise)
     if not isinstance(value, bool):
         raise LoadFailed(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backends import builds
-from backends.bert.gguf_model import open_model_file
+from backends.bert.gguf_model import open_model_file, read_model
 from backends.bert.llamacpp import LlamaCppBackend
 from backends.bert.model_folder import BertModel
 from backends.bert.selftest import lowest_cosine
@@ -108,6 +108,24 @@ def test_a_gguf_file_alone_is_enough(tmp_path: Path) -> None:
     left, right = (vectors(answers(run(one, [part(1, input=SENTENCES)]))[1]) for one in (whole, lone))
     assert lowest_cosine(left, right) >= 0.99999
     assert codes(run(lone, [part(1, input="the " * 63)])) == {1: "context_length_exceeded"}
+
+
+def test_options_of_a_gguf_file_alone_are_heard_and_checked(tmp_path: Path) -> None:
+    gguf_folder("bert", tmp_path)
+    (tmp_path / "config.json").unlink()
+    spec = option(pooling="cls", normalize=False, prefixes={"query": "q: "}, default_prefix="query")
+    model = read_model(spec, tmp_path)
+    assert (model.pooling, model.normalize, model.default_prefix) == ("cls", False, "query")
+    assert model.prefixes == {"query": "q: "}
+    misspelt: list[dict[str, object]] = [
+        {"pooling": ["cls"]},
+        {"normalize": "no"},
+        {"default_prefix": "none"},
+    ]
+    for wrong in misspelt:
+        with pytest.raises(LoadFailed) as refused:
+            read_model(option(**wrong), tmp_path)
+        assert refused.value.code == "model_load_failed"
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta"])
