@@ -6,6 +6,7 @@ requires is not pinned. `pip` itself is left out: it comes with Python's own ven
 """
 
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -32,20 +33,19 @@ def requirements(name: str, extras: frozenset[str]) -> list[Requirement]:
     ]
 
 
-def closure() -> dict[str, str]:
-    """Name → version of all that the project reaches."""
+def closure(extras: Iterable[str] = EXTRAS) -> dict[str, str]:
+    """Name → version of all that the project with `extras` reaches. Raises `PackageNotFoundError`."""
     pins: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
-    waiting = [(PROJECT, frozenset(EXTRAS))]
+    waiting = [(PROJECT, frozenset(extras))]
     while waiting:
-        name, extras = waiting.pop()
-        if (name, extras) in seen:
+        name, of = waiting.pop()
+        if (name, of) in seen:
             continue
-        seen.add((name, extras))
+        seen.add((name, of))
         pins[name] = distribution(name).version
         waiting += [
-            (canonicalize_name(needed.name), frozenset(needed.extras))
-            for needed in requirements(name, extras)
+            (canonicalize_name(needed.name), frozenset(needed.extras)) for needed in requirements(name, of)
         ]
     return {name: version for name, version in sorted(pins.items()) if name not in NOT_PINNED}
 
