@@ -22,8 +22,9 @@ def test_every_line_is_one_exact_version() -> None:
 
 def test_every_requirement_of_the_project_is_pinned_within_its_bounds() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
-    requirements = {canonicalize_name(needed.name): needed for needed in map(Requirement, named)}
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    named = [Requirement(line) for group in groups for line in group]
+    requirements = {canonicalize_name(needed.name): needed for needed in named}
     for name in requirements.keys() - NOT_PINNED:
         assert requirements[name].specifier.contains(PINS[name]), name
 
