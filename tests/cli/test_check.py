@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner
 
+from cli.check import Checked
 from cli.exit_codes import ExitCode
 from cli.main import app
 from store import db, leadership, slots
 from tasks.slots import boot_id
+from tests.fixtures.stack import Stack
 
 
 def check(part: str, **settings: str) -> int:
@@ -98,3 +100,8 @@ def test_no_database_url_is_a_usage_error() -> None:
 
 def test_an_unknown_part_is_a_usage_error() -> None:
     assert check("workers") == ExitCode.USAGE
+
+
+def test_every_part_of_a_running_service_is_found(stack: Stack) -> None:
+    settings = {"database_url": stack.database_url, "port": stack.url.rpartition(":")[2]}
+    assert {part: check(part, **settings) for part in Checked} == dict.fromkeys(Checked, ExitCode.OK)
