@@ -14,7 +14,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from api.errors import ApiError
-from api.wire import refuse_declared_size
+from api.wire import declared_bytes
 from store.blobs import Blob, Blobs, BlobTooLarge, BlobWriter
 
 # One hop to a thread per megabyte: a hop costs 0.1 ms, and a slow disk must not hold up the event loop.
@@ -48,7 +48,8 @@ async def read_form(request: Request, blobs: Blobs, *, file_field: str, limit: i
     missing_required_parameter (no such file in it).
     """
     boundary = _boundary(request)
-    refuse_declared_size(request, limit + MAX_FIELDS * MAX_FIELD_BYTES)
+    if declared_bytes(request) > limit + MAX_FIELDS * MAX_FIELD_BYTES:
+        raise _too_large(file_field, limit)
     form = await _receive(request, blobs, boundary, file_field, limit)
     try:
         yield form
@@ -69,9 +70,7 @@ async def _receive(request: Request, blobs: Blobs, boundary: bytes, file_field: 
         reader.check_complete()
         blob = await asyncio.to_thread(writer.commit)
     except BlobTooLarge:
-        raise ApiError(
-            "file_too_large", f"The file is larger than {limit:,} bytes.", param=file_field
-        ) from None
+        raise _too_large(file_field, limit) from None
     except FormParserError as error:
         raise ApiError("invalid_request", f"The multipart form is broken: {error}.") from None
     finally:
@@ -81,6 +80,10 @@ async def _receive(request: Request, blobs: Blobs, boundary: bytes, file_field: 
 
 async def _flush(reader: "_FormReader", writer: BlobWriter) -> None:
     await asyncio.to_thread(writer.write, reader.take_pending())
+
+
+def _too_large(file_field: str, limit: int) -> ApiError:
+    return ApiError("file_too_large", f"The file is larger than {limit:,} bytes.", param=file_field)
 
 
 def _boundary(request: Request) -> bytes:

@@ -28,24 +28,24 @@ async def read_json(request: Request, limit: int, kind: type[T]) -> T:
 
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body. Raises `ApiError` (body_too_large) as soon as more than `limit` bytes are sure."""
-    refuse_declared_size(request, limit)
+    if declared_bytes(request) > limit:
+        raise _too_large(limit)
     received, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise too_large(limit)
+            raise _too_large(limit)
         received.append(chunk)
     return b"".join(received)
 
 
-def refuse_declared_size(request: Request, limit: int) -> None:
-    """Refuse by Content-Length alone, before a byte of the body is read."""
+def declared_bytes(request: Request) -> int:
+    """What Content-Length says, so that a body can be refused before any of it is read; 0 without one."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large(limit)
+    return int(declared) if declared.isdecimal() else 0
 
 
-def too_large(limit: int) -> ApiError:
+def _too_large(limit: int) -> ApiError:
     return ApiError("body_too_large", f"The request body is larger than {limit:,} bytes.")
 
 

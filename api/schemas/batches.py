@@ -42,7 +42,7 @@ class BatchObject(msgspec.Struct, kw_only=True):
     status: str
     output_file_id: str | None
     error_file_id: str | None
-    created_at: int | None
+    created_at: int
     in_progress_at: int | None
     expires_at: int | None
     finalizing_at: int | None

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from api.errors import ApiError
+from api.schemas.times import unix
 from store.files import FileRow
 
 # What an upload may be for; outputs of jobs have a purpose of their own.
@@ -33,8 +34,8 @@ def file_object(row: FileRow) -> FileObject:
     return FileObject(
         id=row.id,
         bytes=row.size_bytes,
-        created_at=int(row.created_at.timestamp()),
-        expires_at=int(row.expires_at.timestamp()) if row.expires_at else None,
+        created_at=unix(row.created_at),
+        expires_at=unix(row.expires_at),
         filename=row.filename,
         purpose=row.purpose,
     )

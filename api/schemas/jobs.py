@@ -52,7 +52,7 @@ class JobObject(msgspec.Struct, kw_only=True):
     model: str | None
     status: str
     note: str | None
-    created_at: int | None
+    created_at: int
     started_at: int | None
     finalizing_at: int | None
     cancelling_at: int | None

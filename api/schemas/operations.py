@@ -30,7 +30,7 @@ class WorkerObject(msgspec.Struct, kw_only=True):
     families: list[str]
     model: str | None
     runtime: str | None
-    started_at: int | None
+    started_at: int
 
 
 class WorkerList(msgspec.Struct, kw_only=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from api.schemas.expiry import ExpiresAfter
 from api.schemas.files import FileObject, file_object
+from api.schemas.times import unix
 from store.files import FileRow
 from store.uploads import PartRow, UploadRow
 
@@ -51,8 +52,8 @@ def upload_object(row: UploadRow, file: FileRow | None = None) -> UploadObject:
     return UploadObject(
         id=row.id,
         bytes=row.size_bytes,
-        created_at=int(row.created_at.timestamp()),
-        expires_at=int(row.expires_at.timestamp()),
+        created_at=unix(row.created_at),
+        expires_at=unix(row.expires_at),
         filename=row.filename,
         purpose=row.purpose,
         status=row.state,
@@ -61,4 +62,4 @@ def upload_object(row: UploadRow, file: FileRow | None = None) -> UploadObject:
 
 
 def part_object(row: PartRow) -> UploadPartObject:
-    return UploadPartObject(id=row.id, created_at=int(row.created_at.timestamp()), upload_id=row.upload_id)
+    return UploadPartObject(id=row.id, created_at=unix(row.created_at), upload_id=row.upload_id)

@@ -119,7 +119,7 @@ def test_a_file_of_just_the_limit_is_taken(post: Post) -> None:
 def test_a_body_that_is_declared_far_too_large_is_refused_unread(client: TestClient) -> None:
     headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY}", "content-length": str(10 * LIMIT)}
     reply = client.post("/form", content=iter([b"never read"]), headers=headers)
-    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "file_too_large")
 
 
 @pytest.mark.parametrize(
