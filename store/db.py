@@ -20,8 +20,12 @@ from store.errors import DatabaseUnavailable
 
 Pool = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
 
-# jit costs more than it saves on short statements; prepare_threshold=1 prepares from the second run on.
-SESSION_SETTINGS = "SET jit = off; SET TimeZone = 'UTC'"
+# jit costs more than it saves on short statements. Statements are prepared at their first use and planned
+# once, for any values: planning a claim anew took 1.4 of its 1.6 ms. A plan that is kept must not stem from
+# the time when the tables were empty, hence no sequential scans where there is an index.
+SESSION_SETTINGS = """
+SET jit = off; SET TimeZone = 'UTC'; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off
+"""
 CONNECT_TIMEOUT_SECONDS = 5
 
 
@@ -42,7 +46,7 @@ def connect(url: str, *, name: str) -> Connection[tuple[Any, ...]]:
     """One connection, with `name` shown in pg_stat_activity. Raises `DatabaseUnavailable`."""
     with map_errors():
         conn = Connection.connect(url, **_options(name))
-        conn.execute(SESSION_SETTINGS)
+        conn.execute(SESSION_SETTINGS, prepare=False)
     return conn
 
 
@@ -79,13 +83,13 @@ def _options(name: str) -> dict[str, Any]:
     return {
         "autocommit": True,
         "application_name": name,
-        "prepare_threshold": 1,
+        "prepare_threshold": 0,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     }
 
 
 async def _configure(conn: AsyncConnection[tuple[Any, ...]]) -> None:
-    await conn.execute(SESSION_SETTINGS)
+    await conn.execute(SESSION_SETTINGS, prepare=False)
 
 
 async def _check(conn: AsyncConnection[tuple[Any, ...]]) -> None:
