@@ -1,5 +1,6 @@
 """Talking to a running service over HTTP: what every verb that is not the service itself stands on."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpx
 from cli.errors import CommandFailed
 
 TIMEOUT = httpx.Timeout(120.0, connect=5.0)
-PART_BYTES = 16 * 1024**2  # a larger file goes up in parts of this size, each of which is held in memory
+PART_BYTES = 32 * 1024**2  # a larger file goes up in parts of this size, so that no request is long
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Object = dict[str, Any]
@@ -66,11 +67,12 @@ class Client:
         self, path: Path, *, purpose: str = "batch", report: Callable[[int], None] = lambda done: None
     ) -> str:
         """Store a file, in one request or in parts; returns its id. `report` takes the bytes sent."""
-        if path.stat().st_size <= PART_BYTES:
-            with path.open("rb") as file:
-                form = {"file": (path.name, _Watched(file, report), "application/jsonl")}
-                return str(self._object("POST", "/v1/files", files=form, data={"purpose": purpose})["id"])
-        return self._upload_in_parts(path, purpose, report)
+        size = path.stat().st_size
+        if size > PART_BYTES:
+            return self._upload_in_parts(path, size, purpose, report)
+        with path.open("rb") as file:
+            form = {"file": (path.name, _Slice(file, 0, size, report), "application/jsonl")}
+            return str(self._object("POST", "/v1/files", files=form, data={"purpose": purpose})["id"])
 
     @contextmanager
     def stream(self, path: str, **params: str | int) -> Iterator[httpx.Response]:
@@ -81,17 +83,16 @@ class Client:
             _check(response)
             yield response
 
-    def _upload_in_parts(self, path: Path, purpose: str, report: Callable[[int], None]) -> str:
-        size = path.stat().st_size
+    def _upload_in_parts(self, path: Path, size: int, purpose: str, report: Callable[[int], None]) -> str:
         wanted = {"bytes": size, "filename": path.name, "mime_type": "application/jsonl", "purpose": purpose}
         upload = self.post("/v1/uploads", wanted)["id"]
         parts: list[str] = []
         try:
             with path.open("rb") as file:
-                while block := file.read(PART_BYTES):
-                    form = {"data": ("part", block, "application/octet-stream")}
+                for start in range(0, size, PART_BYTES):
+                    part = _Slice(file, start, min(PART_BYTES, size - start), report)
+                    form = {"data": ("part", part, "application/octet-stream")}
                     parts.append(self._object("POST", f"/v1/uploads/{upload}/parts", files=form)["id"])
-                    report(min(len(parts) * PART_BYTES, size))
             return str(self.post(f"/v1/uploads/{upload}/complete", {"part_ids": parts})["file"]["id"])
         except BaseException:
             self._try_to_cancel(upload)
@@ -146,23 +147,31 @@ def _check(response: httpx.Response) -> None:
     raise ServiceRefused(f"{message} ({label})", status=response.status_code, code=code)
 
 
-class _Watched:
-    """A file whose reader is watched, for the progress of an upload."""
+class _Slice:
+    """A part of a file as a file of its own, read block by block; `report` takes the place in the whole.
 
-    def __init__(self, file: IO[bytes], report: Callable[[int], None]) -> None:
+    It has no `fileno`, from which httpx would take the size of the whole.
+    """
+
+    def __init__(self, file: IO[bytes], start: int, size: int, report: Callable[[int], None]) -> None:
         self._file = file
+        self._start = start
+        self._size = size
+        self._place = 0
         self._report = report
 
     def read(self, size: int = -1) -> bytes:
-        block = self._file.read(size)
-        self._report(self._file.tell())
+        left = self._size - self._place
+        self._file.seek(self._start + self._place)
+        block = self._file.read(left if size < 0 else min(size, left))
+        self._place += len(block)
+        self._report(self._start + self._place)
         return block
 
-    def fileno(self) -> int:
-        return self._file.fileno()  # httpx asks for the size this way
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        self._place = origin + offset
+        return self._place
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._place

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 LINE_SECONDS = 10.0  # between lines where there is no terminal
+SAMPLE_SECONDS = 0.1  # updates that come faster are passed over
 RATE_SECONDS = 20.0  # the rate is that of the last so many seconds
 
 
@@ -60,8 +61,10 @@ class Meter:
         self._task = self._bar.add_task(label, total=None, figures="")
 
     def update(self, done: float, total: float | None = None, *, note: str | None = None) -> None:
-        """How far it has come. `note` is shown while nothing is counted (what it waits for)."""
+        """How far it has come; call it as often as you like. `note` is shown while nothing is counted."""
         now = time.monotonic()
+        if self._samples and now - self._samples[-1][0] < SAMPLE_SECONDS:
+            return
         self._samples.append((now, done))
         while self._samples[0][0] < now - RATE_SECONDS and len(self._samples) > 2:
             self._samples.popleft()
