@@ -28,17 +28,17 @@ class ClaimedPart:
     strikes: int
 
 
+# Result and strike are looked up part by part (scalar subqueries are not turned into joins), so that the
+# cost is the chunk's, whatever the planner believes about tables that have just grown.
 _LOAD = """
-SELECT part.n, part.body, coalesce(strike.count, 0) AS strikes
+SELECT part.n, part.body,
+       coalesce((SELECT count FROM strike WHERE job_id = %(job)s AND strike.n = part.n), 0) AS strikes
 FROM (
     SELECT n, body FROM item WHERE job_id = %(job)s AND n >= %(lo)s AND n < %(hi)s
     UNION ALL
     SELECT n, body FROM item_part WHERE job_id = %(job)s AND n >= %(lo)s AND n < %(hi)s
 ) AS part
-LEFT JOIN strike ON strike.job_id = %(job)s AND strike.n = part.n
-WHERE NOT EXISTS (
-    SELECT FROM result WHERE job_id = %(job)s AND result.n >= %(lo)s AND result.n < %(hi)s
-                         AND result.n = part.n)
+WHERE (SELECT result.n FROM result WHERE job_id = %(job)s AND result.n = part.n) IS NULL
 ORDER BY part.n
 """
 

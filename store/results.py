@@ -41,18 +41,22 @@ class ItemResult:
 
 
 # A page ends before the item that would take it past PAGE_PARTS parts; it has at least one item.
-# Of items with one part, those that are not asked for stay in the database. The bound on `result.n` is said
-# twice, as the planner does not carry it over: without it each page would walk all pages before.
+# Of items with one part, those that are not asked for stay in the database.
+# Results are looked up one by one (LIMIT 1 keeps the planner from joining): for a page, which is short, a
+# join reads all results of the job whenever the table's statistics are old, as they are after a large job.
 _PAGE = """
 WITH next AS (
-    SELECT item.n, custom_id, body, parts, sum(parts) OVER (ORDER BY item.n) - parts AS before
+    SELECT n, custom_id, body, parts, sum(parts) OVER (ORDER BY n) - parts AS before
     FROM (
-        SELECT item.* FROM item
-        LEFT JOIN result ON result.job_id = item.job_id AND result.n = item.n AND result.n > %(after)s
+        SELECT item.n, custom_id, body, parts
+        FROM item
+        LEFT JOIN LATERAL (
+            SELECT status FROM result WHERE job_id = %(job)s AND result.n = item.n LIMIT 1
+        ) AS first ON true
         WHERE item.job_id = %(job)s AND item.n > %(after)s
-          AND (%(errors)s::bool IS NULL OR parts > 1 OR result.n IS NULL
-               OR (result.status <> 200) = %(errors)s::bool)
-          AND (%(unfinished)s OR parts > 1 OR result.n IS NOT NULL)
+          AND (%(errors)s::bool IS NULL OR parts > 1 OR status IS NULL
+               OR (status <> 200) = %(errors)s::bool)
+          AND (%(unfinished)s OR parts > 1 OR status IS NOT NULL)
         ORDER BY item.n LIMIT %(size)s
     ) AS item
 )
@@ -63,7 +67,9 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT position, n FROM item_part WHERE next.parts > 1 AND job_id = %(job)s AND item_n = next.n
 ) AS part
-LEFT JOIN result ON result.job_id = %(job)s AND result.n = part.n
+LEFT JOIN LATERAL (
+    SELECT status, units, data FROM result WHERE job_id = %(job)s AND result.n = part.n LIMIT 1
+) AS recorded ON true
 WHERE before < %(size)s
 ORDER BY next.n, part.position
 """

@@ -1,4 +1,5 @@
-"""What a claim costs with deep queues: index probes by the number of callers with work, whatever waits."""
+"""What hot statements read, with deep queues and large jobs: index probes, by what is asked for and not by
+what is stored. Counted by Postgres, since a time would depend on the machine."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -6,7 +7,7 @@ from typing import Any, Self
 import psycopg
 import pytest
 
-from store import chunks
+from store import chunks, items, results
 from store.db import connect
 
 Conn = psycopg.Connection[Any]
@@ -137,3 +138,51 @@ def test_chunks_that_are_done_cost_a_takeover_nothing(conn: Conn, new_job: Calla
         for _ in range(CLAIMS):
             chunks.reclaim(conn, slot_id=1, families=["echo"], cores=1, lease_seconds=30, only_model=None)
     assert (reads.whole_scans, reads.rows) == (0, 0)
+
+
+@pytest.fixture(scope="module", params=["analyzed", "never analyzed"])
+def large(request: pytest.FixtureRequest, database_factory: Callable[[], str]) -> Iterator[Conn]:
+    """Ten jobs of 2,000 items, all recorded; every hundredth is an error. Shared, and only read."""
+    with connect(database_factory(), name="test") as conn:
+        for table in ("item", "result"):
+            conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")  # type: ignore[arg-type]
+        conn.execute(
+            """
+            WITH job AS (
+                INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, lane, state)
+                SELECT 'job' || n, 'job', 1, 1, '/v1/embeddings', 'echo', 'echo', 'bulk', 'completed'
+                FROM generate_series(1, 10) AS n RETURNING id
+            ), item AS (
+                INSERT INTO item (job_id, n, custom_id, body)
+                SELECT id, n, n::text, 'body' FROM job CROSS JOIN generate_series(0, 1999) AS n
+            )
+            INSERT INTO result (job_id, n, status, data)
+            SELECT id, n, CASE WHEN n %% 100 = 0 THEN 400 ELSE 200 END, 'result'
+            FROM job CROSS JOIN generate_series(0, 1999) AS n
+            """,
+            (),
+        )
+        if request.param == "analyzed":
+            conn.execute("VACUUM ANALYZE item, result")
+        yield conn
+
+
+@pytest.mark.parametrize(("errors", "found"), [(None, 2000), (False, 1980), (True, 20)])
+def test_reading_a_job_looks_at_each_of_its_results_at_most_twice(
+    large: Conn, errors: bool | None, found: int
+) -> None:
+    with large.transaction(), Reads(large, "result") as of_result, Reads(large, "item") as of_item:
+        for _ in range(8):  # so that a generic plan is among them
+            assert sum(1 for _ in results.iter_results(large, 5, errors=errors)) == found
+    assert (of_result.whole_scans, of_item.whole_scans) == (0, 0)
+    assert of_result.rows <= 8 * 2 * 2000
+    assert of_item.rows <= 8 * 2000 * 1.1
+
+
+def test_loading_a_chunk_reads_its_parts_and_nothing_else(large: Conn) -> None:
+    with large.transaction(), Reads(large, "result") as of_result, Reads(large, "item") as of_item:
+        for _ in range(8):
+            assert items.load_parts(large, 5, 500, 600) == []
+    assert (of_result.whole_scans, of_item.whole_scans) == (0, 0)
+    assert of_result.rows <= 8 * 100
+    assert of_item.rows <= 8 * 100
