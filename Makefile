@@ -69,7 +69,7 @@ lint: $(INSTALLED_DEV) ## Check style and types
 	@echo "==> types"
 	@$(BIN)/mypy
 
-bench: bindings ## Measure against the peers (docs/benchmarks.md)
+bench: bindings ## Measure ourselves and the peers (docs/benchmarks.md)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 check-fresh: ## Prove the set-up from a clone: root and an ordinary user, twice, path with a space
@@ -78,6 +78,6 @@ check-fresh: ## Prove the set-up from a clone: root and an ordinary user, twice,
 pins: bindings ## Write constraints.txt from what is installed in the environment
 	@$(BIN)/python deploy/pin.py
 
-clean: ## Remove the environment and the caches of this folder (pulled models and homes stay)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove the environments and the caches of this folder (pulled models and homes stay)
+	rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
