@@ -19,6 +19,7 @@ from backends.base import Backend, Feed
 from backends.embeddings import (
     EmbeddingRequest,
     apply_dimensions,
+    check_defaults,
     check_dimensions,
     parse_embedding_request,
     result_of,
@@ -56,6 +57,7 @@ class EchoBackend(Backend):
                 raise LoadFailed(
                     f"model '{spec.name}': file '{file.path}' is missing", code="model_not_ready"
                 )
+        check_defaults(spec)
         return cls(spec, _read_options(spec))
 
     @property
@@ -97,7 +99,10 @@ class EchoBackend(Backend):
     def _answer(self, part: Part) -> Event:
         try:
             request = parse_embedding_request(
-                part.body, max_inputs=self._spec.limits.max_inputs, default_model=self._spec.name
+                part.body,
+                max_inputs=self._spec.limits.max_inputs,
+                default_model=self._spec.name,
+                defaults=self._spec.defaults,
             )
             return self._embed(part.key, request)
         except BackendError as error:

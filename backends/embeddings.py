@@ -4,6 +4,8 @@ Wire facts: OpenAI's API reference; `overlong` and `input_type` are ours. Needs 
 the API can refuse a wrong body before it queues it.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 import msgspec
@@ -11,8 +13,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from backends.errors import InvalidBody, PartFailed
+from backends.errors import InvalidBody, LoadFailed, PartFailed
 from backends.types import EmbeddingResult
+from configs.models import ModelSpec
 
 Overlong = Literal["error", "truncate", "chunk_mean"]
 EncodingFormat = Literal["float", "base64"]
@@ -33,15 +36,38 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     input_type: str | None = None  # names a prefix template of the model: "query", "passage"
 
 
+# Fields that a spec's `defaults` may fill in where a request leaves them out.
+DEFAULTABLE = ("dimensions", "input_type", "overlong")
+
+
+def check_defaults(spec: ModelSpec) -> None:
+    """Raise `LoadFailed` for a default that no embeddings request has, or with a value that none may have."""
+    reason = None
+    if unknown := sorted(spec.defaults.keys() - set(DEFAULTABLE)):
+        reason = f"unknown default '{unknown[0]}'; known are {', '.join(DEFAULTABLE)}"
+    else:
+        try:
+            parse_embedding_request(b'{"input": "a text"}', default_model=spec.name, defaults=spec.defaults)
+        except InvalidBody as error:
+            reason = f"wrong default: {error.message}"
+    if reason is not None:
+        raise LoadFailed(f"model '{spec.name}': {reason}", code="model_load_failed")
+
+
 def parse_embedding_request(
-    body: bytes, *, max_inputs: int | None = None, default_model: str | None = None
+    body: bytes,
+    *,
+    max_inputs: int | None = None,
+    default_model: str | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> EmbeddingRequest:
-    """Check a request body. `default_model` stands in for a missing `model` (lines of a job name none).
+    """Check a request body. `default_model` stands in for a missing `model` (lines of a job name none),
+    `defaults` (of a spec) for other fields that are missing.
 
     Raises `InvalidBody` with the code and the field at fault. Bounds that only the model knows (its
     vocabulary, its dimensions, its context) are the backend's to check.
     """
-    fields = _read_object(body)
+    fields = {**defaults, **_read_object(body)}
     inputs = _read_inputs(fields.get("input"))
     if max_inputs is not None and len(inputs) > max_inputs:
         raise _invalid("too_many_inputs", f"{len(inputs)} inputs; one call takes {max_inputs}", "input")

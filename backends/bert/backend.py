@@ -8,14 +8,14 @@ once, failing one part without the others.
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from backends.base import Backend, Feed
 from backends.bert.desk import Desk
+from backends.bert.encoder import Encoder, Vectors
 from backends.bert.memo import Memo, key_of
 from backends.bert.model_folder import BertModel, read_model_folder
 from backends.bert.options import check_options
@@ -24,7 +24,7 @@ from backends.bert.prepare import finish, prepare
 from backends.bert.selftest import Reference, passes, stored_reference
 from backends.bert.tokenizer import BertTokenizer
 from backends.bert.work import Work
-from backends.embeddings import result_of
+from backends.embeddings import check_defaults, result_of
 from backends.errors import InvalidBody, LoadFailed
 from backends.types import (
     Done,
@@ -40,19 +40,7 @@ from backends.types import (
 from configs.models import ModelSpec
 
 log = structlog.get_logger(__name__)
-Vectors = npt.NDArray[np.float32]
 NOT_FINITE = ErrorInfo("non_finite_output", "the model gave a vector that is not finite")
-
-
-class Encoder(Protocol):
-    """One loaded model in one precision."""
-
-    @property
-    def precision(self) -> str: ...
-
-    def encode(self, batch: list[list[int]]) -> Vectors:
-        """Rows of checked ids to float32 (rows, hidden): pooled, and of unit length if the model is
-        normalised. The array may be overwritten by the next call."""
 
 
 class BertBackend(Backend):
@@ -72,6 +60,7 @@ class BertBackend(Backend):
     def load(cls, spec: ModelSpec, folder: Path, threads: int) -> Self:
         """The first of the runtime's encoders that passes the self-test. Raises `LoadFailed`."""
         check_options(spec)
+        check_defaults(spec)
         model = cls.read_model(spec, folder)
         tokenizer = cls.open_tokenizer(spec, folder)
         reference = cls.reference(model, tokenizer, spec, folder, threads)

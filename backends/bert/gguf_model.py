@@ -111,6 +111,7 @@ def _declared(file: GGUFFile, spec: ModelSpec, folder: Path) -> BertModel:
         normalize=read_flag(spec, "normalize", True),
         prefixes=prefixes,
         default_prefix=default_prefix,
+        defaults=spec.defaults,
         layer_norm_eps=float(eps) if isinstance(eps, float) else 1e-12,
     )
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from backends import builds
 from backends.bert import numpy_graph
-from backends.bert.backend import BertBackend, Encoder
+from backends.bert.backend import BertBackend
+from backends.bert.encoder import Encoder
 from backends.bert.gguf_model import open_model_file, precision, read_model
 from backends.bert.model_folder import BertModel
 from backends.bert.overlong import shorten

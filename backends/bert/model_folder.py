@@ -60,6 +60,7 @@ class BertModel:
     normalize: bool = True
     prefixes: Mapping[str, str] = field(default_factory=dict)
     default_prefix: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of the spec, for what a request leaves out
     lower_case: bool = False
     activation: str = "gelu"
     layer_norm_eps: float = 1e-12
@@ -82,6 +83,7 @@ def read_model_folder(spec: ModelSpec, folder: Path) -> BertModel:
         normalize=read_flag(spec, "normalize", modules is None or "Normalize" in modules),
         prefixes=prefixes,
         default_prefix=default_prefix,
+        defaults=spec.defaults,
     )
 
 

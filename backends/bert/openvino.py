@@ -14,8 +14,9 @@ import numpy.typing as npt
 import openvino as ov
 import structlog
 
-from backends.bert.backend import BertBackend, Encoder
+from backends.bert.backend import BertBackend
 from backends.bert.compiled_cache import cache_folder, identity
+from backends.bert.encoder import Encoder
 from backends.bert.graph import build_graph
 from backends.bert.graph_weights import Weights
 from backends.bert.model_folder import BertModel

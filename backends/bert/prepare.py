@@ -45,7 +45,7 @@ def prepare(endpoint: str, body: bytes, model: BertModel, tokenizer: BertTokeniz
         raise InvalidBody(
             f"this model serves {ENDPOINT}, not {endpoint}", code="endpoint_not_supported", param="model"
         )
-    request = parse_embedding_request(body, default_model=model.name)
+    request = parse_embedding_request(body, default_model=model.name, defaults=model.defaults)
     if request.dimensions is not None:
         check_dimensions(request.dimensions, model.hidden)
     rows: list[list[int]] = []

@@ -7,21 +7,18 @@ alone against the same text in a batch, which shows NaN and garbage but not a wr
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
+from backends.bert.encoder import Encoder
 from backends.bert.model_folder import BertModel
 from backends.bert.overlong import shorten
 from backends.bert.selftest_texts import TEXTS
 from backends.bert.tokenizer import BertTokenizer
 from backends.errors import LoadFailed
-
-if TYPE_CHECKING:
-    from backends.bert.backend import Encoder
 
 log = structlog.get_logger(__name__)
 
@@ -54,14 +51,12 @@ def stored_reference(folder: Path) -> Reference | None:
     return Reference(texts=texts, vectors=vectors)
 
 
-def computed_reference(encoder: "Encoder", model: BertModel, tokenizer: BertTokenizer) -> Reference:
+def computed_reference(encoder: Encoder, model: BertModel, tokenizer: BertTokenizer) -> Reference:
     """What `encoder` makes of our own texts: the yardstick for a faster precision of the same weights."""
     return Reference(texts=list(TEXTS), vectors=embed(encoder, model, tokenizer, list(TEXTS)))
 
 
-def passes(
-    encoder: "Encoder", model: BertModel, tokenizer: BertTokenizer, reference: Reference | None
-) -> bool:
+def passes(encoder: Encoder, model: BertModel, tokenizer: BertTokenizer, reference: Reference | None) -> bool:
     """True when every vector has a cosine of at least the reference's bar with its own.
 
     Without a reference: when the texts in one batch give the vectors that they give alone.
@@ -80,7 +75,7 @@ def passes(
 
 
 def embed(
-    encoder: "Encoder", model: BertModel, tokenizer: BertTokenizer, texts: list[str], *, rows: int = 1
+    encoder: Encoder, model: BertModel, tokenizer: BertTokenizer, texts: list[str], *, rows: int = 1
 ) -> npt.NDArray[np.float32]:
     """Vectors of `texts`, float32 (texts, hidden), `rows` of them per native call."""
     ids = [shorten(row, model.max_tokens, tokenizer) for row in tokenizer.encode(texts)]

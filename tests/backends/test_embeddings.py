@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from backends.embeddings import (
     EmbeddingRequest,
     apply_dimensions,
+    check_defaults,
     check_dimensions,
     parse_embedding_request,
     result_of,
     split_inputs,
 )
-from backends.errors import InvalidBody, PartFailed
+from backends.errors import InvalidBody, LoadFailed, PartFailed
 from configs.error_codes import CODES
+from configs.models import ModelSpec
 
 
 def parse(**fields: object) -> EmbeddingRequest:
@@ -199,3 +201,16 @@ def test_a_result_that_is_no_number_is_refused(number: float) -> None:
     with pytest.raises(PartFailed) as caught:
         result_of(1, np.array([[1, number]], dtype=np.float32))
     assert caught.value.code == "non_finite_output"
+
+
+def test_the_defaults_of_a_spec_fill_in_what_a_request_leaves_out() -> None:
+    defaults = {"overlong": "truncate", "dimensions": 4}
+    asked = parse_embedding_request(b'{"model": "m", "input": "a", "dimensions": 2}', defaults=defaults)
+    assert (asked.overlong, asked.dimensions) == ("truncate", 2)
+
+
+@pytest.mark.parametrize("defaults", [{"overlogn": "truncate"}, {"overlong": "cut"}, {"dimensions": -1}])
+def test_a_default_that_no_request_may_have_is_refused_at_load(defaults: dict[str, object]) -> None:
+    with pytest.raises(LoadFailed, match="default") as caught:
+        check_defaults(ModelSpec(name="m", family="echo", defaults=defaults))
+    assert caught.value.code == "model_load_failed"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from backends.bert.backend import BertBackend, Encoder
+from backends.bert.backend import BertBackend
+from backends.bert.encoder import Encoder
 from backends.bert.model_folder import BertModel
 from backends.bert.tokenizer import BertTokenizer
 from configs.models import ModelSpec

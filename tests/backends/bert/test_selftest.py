@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.bert.backend import BertBackend, Encoder
+from backends.bert.backend import BertBackend
+from backends.bert.encoder import Encoder
 from backends.bert.model_folder import BertModel
 from backends.bert.selftest import (
     FILE,
