@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MODEL = "all-minilm-l6-v2"
 QUESTIONS = (
     "how do I parse a date?",
-    "run another program and read what it prints",
+    "wait for a process to finish",
     "find the largest few items of a list",
 )
 BEST = 3  # answers per question
