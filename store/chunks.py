@@ -135,15 +135,20 @@ _CLAIM_ANY_MODEL = _CLAIM.format(heads=_HEADS_OF_ANY_MODEL)
 _CLAIM_ONE_MODEL = _CLAIM.format(heads=_HEADS_OF_ONE_MODEL)
 
 # SKIP LOCKED is right here: a chunk that is locked is being taken over, or recorded by its holder.
+# Lost chunks look up their jobs, and not the other way round: LIMIT 1 leaves the planner no choice.
 # A released chunk (its lease is -infinity) was given back politely, which is no loss.
 _RECLAIM = """
 WITH lost AS (
-    SELECT chunk.id FROM chunk JOIN job ON job.id = chunk.job_id
-    WHERE chunk.state = 'running' AND chunk.lease_until < now() AND job.state = 'running' AND job.ready
-      AND job.family = ANY (%(families)s) AND job.cores <= %(cores)s
-      AND (%(only_model)s::text IS NULL OR job.model = %(only_model)s)
-      AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model)
-    ORDER BY job.lane = 'interactive' DESC, chunk.lease_until
+    SELECT chunk.id FROM chunk CROSS JOIN LATERAL (
+        SELECT lane FROM job
+        WHERE id = chunk.job_id AND state = 'running' AND ready
+          AND family = ANY (%(families)s) AND cores <= %(cores)s
+          AND (%(only_model)s::text IS NULL OR model = %(only_model)s)
+          AND model <> ALL (ARRAY (SELECT model FROM model_pause))
+        LIMIT 1
+    ) AS owner
+    WHERE chunk.state = 'running' AND chunk.lease_until < now()
+    ORDER BY owner.lane = 'interactive' DESC, chunk.lease_until
     LIMIT 1
     FOR NO KEY UPDATE OF chunk SKIP LOCKED
 )

@@ -5,7 +5,7 @@ claimed, and what holders of its chunks still record is void. Then its files are
 does it end, with them. A crash between the two repeats the first, which changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from psycopg import Connection, Rollback
@@ -34,7 +34,7 @@ WHERE id = %(job)s AND state IN ('queued', 'running')
 """
 _RELEASE_DUE = """
 UPDATE job SET ready = true
-WHERE state = 'queued' AND ended_at IS NULL AND NOT ready
+WHERE state = 'queued' AND NOT ready
   AND coalesce(not_before <= now(), true) AND coalesce(deadline > now(), true)
   AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model)
 """
@@ -49,7 +49,9 @@ FROM (
 ) AS held
 WHERE chunk.id = held.id
 """
-_DUE = "WHERE state IN ('queued', 'running') AND ended_at IS NULL AND deadline <= now() ORDER BY id LIMIT %s"
+_DUE = """
+WHERE state IN ('queued', 'running') AND ended_at IS NULL AND deadline <= now() ORDER BY deadline, id LIMIT %s
+"""
 _QUIET = """
 WHERE state = 'cancelling' AND ended_at IS NULL AND NOT EXISTS (
     SELECT FROM chunk WHERE job_id = job.id AND chunk.state = 'running' AND lease_until >= now())
@@ -61,7 +63,8 @@ UPDATE job SET state = %(state)s, ended_at = now(), ready = false, note = NULL,
 WHERE id = %(job)s AND state = ANY (%(states)s)
 """
 
-# Walks the index from (family, lane) to the next, like a claim from key to key.
+# Walks the index from (family, lane) to the next, like a claim from key to key. Lost chunks look up their
+# jobs, not the other way round (hence LIMIT 1, which keeps the planner from choosing).
 _WAITING = """
 WITH RECURSIVE queue AS (
     (SELECT family, lane FROM job WHERE ready AND next_part < parts ORDER BY family, lane LIMIT 1)
@@ -74,8 +77,11 @@ WITH RECURSIVE queue AS (
 )
 SELECT family, lane FROM queue
 UNION
-SELECT family, lane FROM chunk JOIN job ON job.id = job_id
-WHERE chunk.state = 'running' AND lease_until < now() AND job.state = 'running' AND ready
+SELECT owner.family, owner.lane
+FROM chunk CROSS JOIN LATERAL (
+    SELECT family, lane FROM job WHERE id = chunk.job_id AND state = 'running' AND ready LIMIT 1
+) AS owner
+WHERE chunk.state = 'running' AND lease_until < now()
 ORDER BY family, lane
 """
 
@@ -130,9 +136,10 @@ def fail(conn: Connection[Any], job_id: int, code: str, message: str) -> bool:
 
 
 @map_errors()
-def next_finalizing(conn: Connection[Any]) -> JobRow | None:
-    """The oldest job that has all its results and waits for its files to be measured."""
-    return _oldest(conn, JobState.FINALIZING)
+def next_finalizing(conn: Connection[Any], *, skip: Collection[int] = ()) -> JobRow | None:
+    """The oldest job, but for those to `skip`, that has all its results and waits for its files to be
+    measured."""
+    return _oldest(conn, JobState.FINALIZING, skip)
 
 
 @map_errors()
@@ -185,10 +192,11 @@ def waiting_families(conn: Connection[Any]) -> list[tuple[str, str]]:
     return conn.execute(_WAITING).fetchall()
 
 
-def _oldest(conn: Connection[Any], state: JobState) -> JobRow | None:
-    statement = f"{SELECT_JOB} WHERE state = %s AND ended_at IS NULL ORDER BY id LIMIT 1"
+def _oldest(conn: Connection[Any], state: JobState, skip: Collection[int] = ()) -> JobRow | None:
+    statement = f"""{SELECT_JOB}
+        WHERE state = %s AND ended_at IS NULL AND NOT id = ANY (%s::bigint[]) ORDER BY id LIMIT 1"""
     with conn.cursor(row_factory=class_row(JobRow)) as cursor:
-        return cursor.execute(statement, (state,)).fetchone()
+        return cursor.execute(statement, (state, list(skip))).fetchone()
 
 
 def _close_all(conn: Connection[Any], where: str, end: JobState, *before: JobState) -> list[JobRow]:

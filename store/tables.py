@@ -179,6 +179,8 @@ class Job(Base):
             postgresql_where=text("ready AND next_part < parts"),
         ),
         Index("ix_job_open", "state", "id", postgresql_where=text("ended_at IS NULL")),
+        Index("ix_job_held", "id", postgresql_where=text("state = 'queued' AND NOT ready")),
+        Index("ix_job_due", "deadline", postgresql_where=text("ended_at IS NULL AND deadline IS NOT NULL")),
         Index(None, "project_id", "id"),
     )  # fmt: skip
 

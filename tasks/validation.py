@@ -13,6 +13,7 @@ from configs.settings import Settings
 from configs.spec_files import Catalogue
 from store import files, lifecycle
 from store.blobs import Blobs
+from store.errors import DatabaseUnavailable
 from store.ingest import Split, ingest
 from store.jobs import JobRow
 from store.lines import LineError, LineRules
@@ -50,6 +51,11 @@ class Validator:
         except _Refused as refused:
             if refused.errors:
                 self._reject(conn, job, refused.errors)
+        except DatabaseUnavailable:
+            raise
+        except Exception:  # it must not hold up the files behind it
+            log.exception("job.not_read", job=job.suffix)
+            self._reject(conn, job, (LineError("server_error", None, "The input file could not be read."),))
         return True
 
     def _path(self, conn: psycopg.Connection, job: JobRow) -> Path:

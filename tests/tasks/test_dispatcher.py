@@ -29,6 +29,8 @@ from tests.tasks.test_drain import conn, state_of
 
 __all__ = ["conn"]  # the fixture
 
+HandIn = Callable[..., int]
+
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
@@ -36,7 +38,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def hand_in(settings: Settings) -> Callable[..., int]:
+def hand_in(settings: Settings) -> HandIn:
     """Stores a file with these lines and submits it as a batch (or another view); returns the job's id."""
 
     async def put(data: bytes, view: str, endpoint: str) -> int:
@@ -104,7 +106,7 @@ def errors_of(conn: psycopg.Connection, job_id: int) -> list[dict[str, object]]:
 
 
 def test_a_file_becomes_items_and_its_job_is_queued(
-    validator: Validator, hand_in, conn: psycopg.Connection
+    validator: Validator, hand_in: HandIn, conn: psycopg.Connection
 ) -> None:
     job_id = hand_in(line(0), line(1))
     assert validator.step(conn)
@@ -114,7 +116,7 @@ def test_a_file_becomes_items_and_its_job_is_queued(
 
 
 def test_a_line_with_many_inputs_becomes_an_item_of_several_parts(
-    validator: Validator, hand_in, conn: psycopg.Connection
+    validator: Validator, hand_in: HandIn, conn: psycopg.Connection
 ) -> None:
     job_id = hand_in(line(0), line(1, input=[f"t{n}" for n in range(10)]), line(2))
     validator.step(conn)
@@ -127,7 +129,7 @@ def test_a_line_with_many_inputs_becomes_an_item_of_several_parts(
     ("changed", "code"), [({"model": "nobody"}, "model_not_found"), ({"model": 5}, "invalid_type")]
 )
 def test_a_file_for_a_model_that_is_not_there_is_rejected_and_nothing_of_it_stays(
-    validator: Validator, hand_in, conn: psycopg.Connection, changed: dict[str, object], code: str
+    validator: Validator, hand_in: HandIn, conn: psycopg.Connection, changed: dict[str, object], code: str
 ) -> None:
     job_id = hand_in(line(0, **changed))
     validator.step(conn)
@@ -137,7 +139,7 @@ def test_a_file_for_a_model_that_is_not_there_is_rejected_and_nothing_of_it_stay
 
 
 def test_an_endpoint_that_the_family_does_not_serve_is_rejected(
-    validator: Validator, hand_in, conn: psycopg.Connection
+    validator: Validator, hand_in: HandIn, conn: psycopg.Connection
 ) -> None:
     job_id = hand_in({**line(0), "url": "/v1/chat/completions"}, endpoint="/v1/chat/completions")
     validator.step(conn)
@@ -145,7 +147,7 @@ def test_an_endpoint_that_the_family_does_not_serve_is_rejected(
 
 
 def test_a_file_whose_bytes_are_gone_is_rejected(
-    validator: Validator, settings: Settings, hand_in, conn: psycopg.Connection
+    validator: Validator, settings: Settings, hand_in: HandIn, conn: psycopg.Connection
 ) -> None:
     job_id = hand_in(line(0))
     [(blob,)] = conn.execute("SELECT blob FROM file").fetchall()
@@ -157,7 +159,7 @@ def test_a_file_whose_bytes_are_gone_is_rejected(
 def test_the_bounds_of_a_batch_do_not_bind_a_job(
     validator: Validator,
     settings: Settings,
-    hand_in,
+    hand_in: HandIn,
     conn: psycopg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -174,7 +176,7 @@ def test_the_bounds_of_a_batch_do_not_bind_a_job(
 
 
 def test_a_finished_job_completes_with_files_of_the_size_that_is_read(
-    validator: Validator, finalizer: Finalizer, settings: Settings, hand_in, conn: psycopg.Connection
+    validator: Validator, finalizer: Finalizer, settings: Settings, hand_in: HandIn, conn: psycopg.Connection
 ) -> None:
     job_id = hand_in(line(0), line(1, input=""), line(2))
     validator.step(conn)
@@ -198,6 +200,30 @@ def test_a_cancelled_job_ends_once_nobody_computes_it(
     conn.execute("UPDATE job SET state = 'cancelling' WHERE id = %s", (job_id,))
     assert finalizer.step(conn)
     assert state_of(conn, job_id) == "cancelled"
+
+
+def test_a_job_that_cannot_be_rendered_does_not_hold_up_the_others(
+    finalizer: Finalizer, settings: Settings, database_url: str, conn: psycopg.Connection
+) -> None:
+    jobs_ = [submit(database_url, [text(n)]) for n in range(2)]
+    controller = open_slot(settings)
+    drain(controller)
+    controller.close()
+    conn.execute("UPDATE result SET data = 'nonsense' WHERE job_id = %s", (jobs_[0],))
+    for _ in range(3):
+        finalizer.step(conn)
+    assert [state_of(conn, job_id) for job_id in jobs_] == ["finalizing", "completed"]
+
+
+def test_a_file_that_cannot_be_read_fails_its_job_and_no_other(
+    validator: Validator, hand_in: HandIn, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, good = hand_in(line(0)), hand_in(line(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.validation.ingest", lambda *_, **__: 1 / 0)
+        validator.step(conn)
+    validator.step(conn)
+    assert (state_of(conn, broken), state_of(conn, good)) == ("failed", "queued")
 
 
 # --- wake-ups, leadership, retention
@@ -240,7 +266,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 
 def test_another_dispatcher_takes_over_when_the_leader_is_gone(
-    settings: Settings, hand_in, conn: psycopg.Connection
+    settings: Settings, hand_in: HandIn, conn: psycopg.Connection
 ) -> None:
     with dispatching(settings) as first:
         wait_until(lambda: first.leads)
@@ -264,7 +290,9 @@ def test_a_leader_that_loses_its_connection_leads_again(settings: Settings, conn
         wait_until(lambda: dispatcher.leads)
 
 
-def test_expired_files_go_with_their_bytes(settings: Settings, hand_in, conn: psycopg.Connection) -> None:
+def test_expired_files_go_with_their_bytes(
+    settings: Settings, hand_in: HandIn, conn: psycopg.Connection
+) -> None:
     hand_in(line(0))
     [(blob,)] = conn.execute("UPDATE file SET expires_at = now() - interval '1 s' RETURNING blob").fetchall()
     conn.execute("UPDATE job SET state = 'failed', ended_at = now()")
