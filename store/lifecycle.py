@@ -49,8 +49,10 @@ FROM (
 ) AS held
 WHERE chunk.id = held.id
 """
+# Says which open states do not expire, so that only the index of deadlines fits.
 _DUE = """
-WHERE state IN ('queued', 'running') AND ended_at IS NULL AND deadline <= now() ORDER BY deadline, id LIMIT %s
+WHERE deadline <= now() AND ended_at IS NULL AND state NOT IN ('validating', 'finalizing', 'cancelling')
+ORDER BY deadline, id LIMIT %s
 """
 _QUIET = """
 WHERE state = 'cancelling' AND ended_at IS NULL AND NOT EXISTS (

@@ -83,6 +83,8 @@ CREATE INDEX ix_job_ready ON job (family, lane, key_id, priority DESC, id)
 CREATE INDEX ix_job_ready_model ON job (family, lane, key_id, model, priority DESC, id)
     WHERE ready AND next_part < parts;
 CREATE INDEX ix_job_open ON job (state, id) WHERE ended_at IS NULL;
+CREATE INDEX ix_job_held ON job (id) WHERE state = 'queued' AND NOT ready;
+CREATE INDEX ix_job_due ON job (deadline) WHERE ended_at IS NULL AND deadline IS NOT NULL;
 CREATE INDEX ix_job_project_id_id ON job (project_id, id);
 CREATE TABLE job_progress (
     job_id  bigint NOT NULL,

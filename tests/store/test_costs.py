@@ -7,7 +7,7 @@ from typing import Any, Self
 import psycopg
 import pytest
 
-from store import chunks, items, results
+from store import chunks, items, lifecycle, results
 from store.db import connect
 
 Conn = psycopg.Connection[Any]
@@ -138,6 +138,23 @@ def test_chunks_that_are_done_cost_a_takeover_nothing(conn: Conn, new_job: Calla
         for _ in range(CLAIMS):
             chunks.reclaim(conn, slot_id=1, families=["echo"], cores=1, lease_seconds=30, only_model=None)
     assert (reads.whole_scans, reads.rows) == (0, 0)
+
+
+def test_the_looks_of_the_dispatcher_do_not_grow_with_the_queue(deep: Conn) -> None:
+    lost = """
+        INSERT INTO chunk (job_id, lo, hi, token, lease_until)
+        SELECT id, 0, 1, 1, now() - interval '1 day' FROM job WHERE state = 'queued' LIMIT 20"""
+    with deep.transaction(force_rollback=True):
+        deep.execute(lost)
+        with Reads(deep, "job") as reads:
+            for _ in range(CLAIMS):
+                lifecycle.waiting_families(deep)
+                lifecycle.release_due(deep)
+                lifecycle.expire_due(deep)
+                lifecycle.settle_cancelling(deep)
+                chunks.reclaim(deep, slot_id=1, families=["echo"], cores=1, lease_seconds=30, only_model=None)
+    assert reads.whole_scans == 0
+    assert reads.rows / CLAIMS <= 2 * 20 + 10
 
 
 @pytest.fixture(scope="module", params=["analyzed", "never analyzed"])
