@@ -1,12 +1,13 @@
 """Running commands in this process, against a stand-in for the service."""
 
 import io
+import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,6 +22,11 @@ class Outcome(NamedTuple):
 
 
 Run = Callable[..., Outcome]
+
+
+def rows_of(lines: str) -> list[dict[str, Any]]:
+    """JSON lines, read."""
+    return [json.loads(line) for line in lines.splitlines()]
 
 
 @pytest.fixture
