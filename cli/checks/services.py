@@ -28,7 +28,8 @@ def _embedded(settings: Settings) -> Iterator[Finding]:
         yield ok("services", "the Postgres and Redis of the wheels run on this machine")
         account = service_account(settings.home / "postgres")
     except StoreError as error:
-        yield problem("services", str(error), "see the message")
+        instead = "or use servers of your own: BATCHYARD_DATABASE_URL and BATCHYARD_REDIS_URL"
+        yield problem("services", str(error), instead)
         return
     if account is None:
         return

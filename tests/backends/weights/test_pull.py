@@ -200,12 +200,13 @@ def test_an_absent_release_and_an_absent_file_are_told_apart(settings: Settings,
 
 def test_a_damaged_wheel_is_dropped_so_that_the_next_pull_heals(settings: Settings, index: Path) -> None:
     waiting = wheels.folder_of(settings.models, "tiny-model", "1.0")
-    waiting.mkdir(parents=True)
+    (waiting / ".pip-of-a-killed-pull").mkdir(parents=True)
     (waiting / "tiny_model-1.0-py3-none-any.whl").write_bytes(b"PK but not a zip")
     with pytest.raises(PullFailed, match="damaged"):
         pull(spec_of(from_wheel(WHEEL_FILE)), settings, runtimes=["echo"])
     folder = pull(spec_of(from_wheel(WHEEL_FILE)), settings, runtimes=["echo"])
     assert (folder / "weights.bin").exists()
+    assert not waiting.exists()
 
 
 @pytest.mark.parametrize("rest", ["tiny-model", "tiny-model==1.0", "--index-url=x==1#y", "tiny model==1#x"])
