@@ -135,9 +135,7 @@ class Download:
 
     def _receive(self, response: httpx.Response, start: int, total: int | None) -> None:
         done = start
-        with self.target.open("r+b" if start else "wb", buffering=BLOCK_BYTES) as file:
-            file.seek(start)
-            file.truncate()
+        with self.target.open("ab" if start else "wb", buffering=BLOCK_BYTES) as file:
             for block in response.iter_raw():  # a chunk size would hold back what came before a break
                 file.write(block)
                 done += len(block)

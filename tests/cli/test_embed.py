@@ -52,6 +52,13 @@ def test_npy_keeps_rows_in_place_when_items_were_not_reached(
     assert f"is expired; {len(left_out)} texts were not reached" in done.err
 
 
+def test_npy_may_begin_with_a_row_that_failed(run: Run, service: FakeService, tmp_path: Path) -> None:
+    assert run("embed", "-", "-o", tmp_path / "v.npy", stdin=b"BAD\none\n").code == 4
+    matrix = np.load(tmp_path / "v.npy")
+    assert np.isnan(matrix[0]).all()
+    assert matrix[1].tolist() == vector_of("one").tolist()
+
+
 def test_npy_without_one_vector_is_refused(run: Run, service: FakeService, tmp_path: Path) -> None:
     done = run("embed", "-", "-o", tmp_path / "v.npy", stdin=b"BAD\n")
     assert (done.code, "not one vector" in done.err) == (1, True)
