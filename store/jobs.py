@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection
 from psycopg.rows import class_row
 from psycopg.types.json import Json
 
-from store.db import map_errors
 from store.ids import View, public_id
 from store.items import NewItem, as_columns
 from store.states import JobState
@@ -227,25 +226,6 @@ async def request_cancel(conn: AsyncConnection[Any], job_id: int) -> JobRow | No
     """
     await conn.execute(_REQUEST_CANCEL, {"job": job_id})
     return await load(conn, job_id)
-
-
-async def ended(conn: AsyncConnection[Any], job_ids: Sequence[int]) -> list[int]:
-    """Those of the jobs that have ended."""
-    statement = "SELECT id FROM job WHERE id = ANY (%s) AND ended_at IS NOT NULL"
-    return [row[0] for row in await (await conn.execute(statement, (list(job_ids),))).fetchall()]
-
-
-@map_errors()
-def not_running(conn: Connection[Any], job_ids: Sequence[int]) -> list[int]:
-    """Those of the jobs, all claimed by the caller once, that want no more computing."""
-    statement = "SELECT id FROM job WHERE id = ANY (%s) AND state <> 'running'"
-    return [row[0] for row in conn.execute(statement, (list(job_ids),)).fetchall()]
-
-
-@map_errors()
-def set_note(conn: Connection[Any], job_id: int, note: str | None) -> None:
-    """Says in a sentence why a job waits; None once it does not."""
-    conn.execute("UPDATE job SET note = %s WHERE id = %s AND ended_at IS NULL", (note, job_id))
 
 
 async def _insert(conn: AsyncConnection[Any], statement: str, values: dict[str, Any]) -> int:

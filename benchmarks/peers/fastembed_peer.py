@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from benchmarks.turns import Embed, serve
 
@@ -12,19 +13,24 @@ def export(folder: Path, target: Path) -> None:
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+
+    class HiddenStates(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+            found = model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+            return found.last_hidden_state
+
     names = ["input_ids", "attention_mask", "token_type_ids"]
     example = tuple(torch.ones((2, 8), dtype=torch.int64) for _ in names)
-    axes = {name: {0: "batch", 1: "tokens"} for name in [*names, "last_hidden_state"]}
-    with torch.no_grad():
-        torch.onnx.export(
-            model,
-            example,
-            str(target),
-            input_names=names,
-            output_names=["last_hidden_state"],
-            dynamic_axes=axes,
-            dynamo=False,
-        )
+    sizes = {0: torch.export.Dim("batch", min=1, max=4096), 1: torch.export.Dim("tokens", min=2, max=512)}
+    program = torch.onnx.export(
+        HiddenStates(),
+        example,
+        input_names=names,
+        output_names=["last_hidden_state"],
+        dynamic_shapes=dict.fromkeys(names, sizes),
+        dynamo=True,
+    )
+    program.save(str(target))
 
 
 def load() -> Embed:

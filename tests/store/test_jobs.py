@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import jobs, records
+from store import jobs, records, watch
 from store.chunks import Claim
 from store.ids import new_suffix
 from store.jobs import JobRow, NewJob
@@ -102,7 +102,7 @@ def test_a_job_in_work_is_cancelling_and_no_more_of_it_is_claimed(
     claim = take(default_size=2)
     assert wait_for(jobs.request_cancel, job_id).state == JobState.CANCELLING
     assert take() is None
-    assert jobs.not_running(conn, [job_id]) == [job_id]
+    assert watch.unwanted(conn, [job_id]) == [job_id]
     rows = [records.PartResult(0, 200, 0, b"")]
     kept = records.record(conn, claim.ref, rows, lease_seconds=30, chunk_done=False)
     assert (kept.fenced, kept.state) == (False, "cancelling")
@@ -120,11 +120,3 @@ def test_cancelling_twice_or_too_late_changes_nothing(
     records.record(conn, take().ref, [records.PartResult(0, 200, 0, b"")], lease_seconds=30, chunk_done=True)
     assert wait_for(jobs.request_cancel, done).state == JobState.COMPLETED
     assert wait_for(jobs.request_cancel, -1) is None
-
-
-def test_a_note_says_why_an_open_job_waits(conn: Conn, wait_for: WaitFor, new_job: NewJobOf) -> None:
-    job_id = new_job(1)
-    jobs.set_note(conn, job_id, "its model is being pulled")
-    assert wait_for(jobs.load, job_id).note == "its model is being pulled"
-    jobs.set_note(conn, job_id, None)
-    assert wait_for(jobs.load, job_id).note is None
