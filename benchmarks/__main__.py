@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import bulk_io, calls, embeddings, start, whole_path
-from benchmarks.candidates import PEERS_PYTHON, ROOT
+from benchmarks.candidates import ENVIRONMENTS, ROOT, python_of
 
 CACHE = ROOT / ".cache" / "benchmarks"
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
@@ -19,14 +19,15 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
 
 
 def make_peers() -> None:
-    """The peers' environment, once: torch and friends, about a gigabyte."""
-    if PEERS_PYTHON.exists():
-        return
-    print("making .venv-bench/ with the peers (torch, sentence-transformers, fastembed): minutes", flush=True)
-    folder = PEERS_PYTHON.parent.parent
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    requirements = str(ROOT / "benchmarks" / "requirements.txt")
-    subprocess.run([str(PEERS_PYTHON), "-m", "pip", "install", "-q", "-r", requirements], check=True)
+    """The peers' environments, once: torch and friends, a gigabyte each."""
+    for requirements in sorted((ROOT / "benchmarks" / "requirements").glob("*.txt")):
+        folder = ENVIRONMENTS / requirements.stem
+        if (folder / "bin" / "python").exists():
+            continue
+        print(f"making {folder.relative_to(ROOT)} with the peers of {requirements.name}: minutes", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        pip = [python_of(requirements.stem), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "-r", str(requirements)], check=True)
 
 
 def describe_machine() -> None:

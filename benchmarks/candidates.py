@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+ENVIRONMENTS = ROOT / ".venv-bench"  # one folder for each file in requirements/
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One library in one configuration. `peer`: it runs in the peers' environment. `wanted` is the ratio
-    (ours over theirs, texts per CPU-second) that the project promises."""
+    """One library in one configuration. `env` names the environment that it runs in; empty: the project's.
+    `wanted` is the ratio (ours over theirs, texts per CPU-second) that the project promises."""
 
     name: str
     module: str
     option: str = ""
     gguf: str = ""
-    peer: bool = False
+    env: str = ""
     wanted: float | None = None
 
 
@@ -32,22 +32,23 @@ OTHERS = (
         name="sentence-transformers, float32",
         module=SENTENCE_TRANSFORMERS,
         option="float32",
-        peer=True,
+        env="torch",
         wanted=2.8,
     ),
     Candidate(
         name="sentence-transformers, bf16",
         module=SENTENCE_TRANSFORMERS,
         option="bfloat16",
-        peer=True,
+        env="torch",
         wanted=1.4,
     ),
     Candidate(
         name="fastembed (ONNX Runtime float32)",
         module="benchmarks.peers.fastembed_peer",
-        peer=True,
+        env="torch",
         wanted=1.8,
     ),
+    Candidate(name="infinity (torch float32)", module="benchmarks.peers.infinity_peer", env="infinity"),
     Candidate(
         name="llama.cpp q8_0, our batches",
         module="benchmarks.peers.ours",
@@ -76,9 +77,8 @@ class CandidateProcess:
     def __init__(self, candidate: Candidate, model: Path, cache: Path, core: int) -> None:
         self.candidate = candidate
         self._cache = cache
-        python = str(PEERS_PYTHON) if candidate.peer else sys.executable
         self._process = subprocess.Popen(
-            [python, "-m", candidate.module],
+            [python_of(candidate.env), "-m", candidate.module],
             cwd=ROOT,
             env=environment(candidate, model, cache, core),
             stdin=subprocess.PIPE,
@@ -111,6 +111,11 @@ class CandidateProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         return json.loads(line) if line else {}
+
+
+def python_of(env: str) -> str:
+    """The interpreter of an environment."""
+    return str(ENVIRONMENTS / env / "bin" / "python") if env else sys.executable
 
 
 def environment(candidate: Candidate, model: Path, cache: Path, core: int) -> Mapping[str, str]:

@@ -11,11 +11,11 @@ import numpy as np
 from benchmarks.candidates import (
     OTHERS,
     OURS,
-    PEERS_PYTHON,
     ROOT,
     Candidate,
     CandidateProcess,
     environment,
+    python_of,
 )
 from benchmarks.corpus import texts
 from benchmarks.model import ready_model
@@ -91,7 +91,7 @@ def _report(seconds: dict[str, list[float]], cosines: dict[str, float]) -> None:
 
 
 def _report_limit(tokens_per_second: float, model: Path, cache: Path, core: int) -> None:
-    command = [str(PEERS_PYTHON), "-m", "benchmarks.peers.gemm"]
+    command = [python_of("torch"), "-m", "benchmarks.peers.gemm"]
     answer = subprocess.run(
         command,
         cwd=ROOT,
