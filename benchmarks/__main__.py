@@ -32,7 +32,8 @@ def make_peers() -> None:
 
 def describe_machine() -> None:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    fields = dict(line.split("\t: ", 1) for line in reversed(lines) if "\t: " in line)
+    pairs = (line.partition(":") for line in reversed(lines))
+    fields = {name.strip(): value.strip() for name, _, value in pairs}
     wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
     flags = set(fields.get("flags", "").split())
     print(f"CPU: {fields.get('model name', '?')}, family {fields.get('cpu family', '?')}; has "
