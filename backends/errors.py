@@ -39,7 +39,14 @@ class PartFailed(BackendError):
 
 
 class LoadFailed(BackendError):
-    """A model that could not be loaded."""
+    """A model that could not be loaded.
+
+    `transient`: for a reason that may pass (memory, a download, this machine): worth another try.
+    """
+
+    def __init__(self, message: str, *, code: str, param: str | None = None, transient: bool = False) -> None:
+        super().__init__(message, code=code, param=param)
+        self.transient = transient
 
 
 class EngineDied(BackendError):

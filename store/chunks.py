@@ -142,7 +142,7 @@ WITH lost AS (
     SELECT chunk.id FROM chunk CROSS JOIN LATERAL (
         SELECT lane FROM job
         WHERE id = chunk.job_id AND state = 'running' AND ready
-          AND family = ANY (%(families)s) AND cores <= %(cores)s
+          AND family = ANY (%(families)s) AND lane = ANY (%(lanes)s) AND cores <= %(cores)s
           AND (%(only_model)s::text IS NULL OR model = %(only_model)s)
           AND model <> ALL (ARRAY (SELECT model FROM model_pause))
         LIMIT 1
@@ -238,6 +238,7 @@ def reclaim(
     *,
     slot_id: int,
     families: Sequence[str],
+    lanes: Sequence[str],
     cores: int,
     lease_seconds: float,
     only_model: str | None,
@@ -250,6 +251,7 @@ def reclaim(
     values = {
         "slot_id": slot_id,
         "families": list(families),
+        "lanes": list(lanes),
         "cores": cores,
         "lease": lease_seconds,
         "only_model": only_model,

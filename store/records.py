@@ -25,12 +25,13 @@ class PartResult(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What became of a record. `state` is the job's afterwards; `job_finished`: this record ended or
-    finalized the job."""
+    """What became of a record. `state` and `parts` (how many) are the job's afterwards; `job_finished`:
+    this record ended or finalized the job."""
 
     fenced: bool
     job_finished: bool
     state: str
+    parts: int = 0
 
 
 FENCED = Recorded(fenced=True, job_finished=False, state="")
@@ -71,7 +72,7 @@ WITH progress AS (
     FROM counted WHERE job.id = counted.job_id AND job.parts = counted.done AND job.state = 'running'
     RETURNING job.id, job.state
 )
-SELECT coalesce(finished.state, job.state), finished.id IS NOT NULL
+SELECT coalesce(finished.state, job.state), finished.id IS NOT NULL, job.parts
 FROM held JOIN job ON job.id = held.job_id LEFT JOIN finished ON finished.id = job.id
 """
 
@@ -155,7 +156,7 @@ def _record_rows(
     ).fetchone()
     if row is None:
         return FENCED
-    return Recorded(fenced=False, state=row[0], job_finished=row[1])
+    return Recorded(fenced=False, state=row[0], job_finished=row[1], parts=row[2])
 
 
 def _add_parts(

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import redis.asyncio
 import structlog
 from psycopg_pool import AsyncConnectionPool
@@ -85,7 +86,10 @@ class Answers:
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "message":
-            self._resolve(decode_answered(message["data"]))
+            try:
+                self._resolve(decode_answered(message["data"]))
+            except msgspec.MsgspecError:  # of another version of ours
+                log.warning("answer.unreadable")
 
     async def _look(self) -> None:
         """Find ended jobs whose signal was lost."""

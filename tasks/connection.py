@@ -17,12 +17,12 @@ class Connection:
         self._url = url
         self._name = name
         self._conn: psycopg.Connection | None = None
-        self._retry_at = 0.0
+        self.retry_at = 0.0  # on the monotonic clock
 
     @property
     def away(self) -> bool:
         """True while the last failure is so young that another try is not due."""
-        return time.monotonic() < self._retry_at
+        return time.monotonic() < self.retry_at
 
     def get(self) -> psycopg.Connection:
         """The open connection. Raises DatabaseUnavailable."""
@@ -33,7 +33,7 @@ class Connection:
     def lost(self, error: DatabaseUnavailable) -> None:
         """Note a failure: the connection is dropped, the next try is due in half a second."""
         self.close()
-        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self.retry_at = time.monotonic() + RETRY_SECONDS
 
     def close(self) -> None:
         if self._conn is not None:

@@ -15,6 +15,7 @@ from backends.errors import LoadFailed
 from configs.models import ModelSpec
 from configs.settings import Settings
 from configs.spec_files import Catalogue, load_catalogue
+from store.errors import DatabaseUnavailable
 from store.slots import SlotLease
 from tasks.app import send_wake_up
 from tasks.connection import Connection
@@ -46,7 +47,8 @@ class Controller:
         self._memory = MemoryBudget(settings)
         self.works: dict[str, Work] = {}
         self.catalogue: Catalogue = load_catalogue(settings)
-        self.peers = 1  # live slots of our families, this one included; the keeper counts them
+        # The keeper counts, this one included: live slots that serve what we serve, and on this host.
+        self.peers = self.neighbours = 1
         self.lock = threading.Lock()
         self.app: Celery | None = None
         self.stopping = threading.Event()
@@ -71,15 +73,24 @@ class Controller:
         """The work of `model`, which its spec names so (an alias is resolved). Raises LoadFailed."""
         spec = self.spec_of(model)
         if spec.name not in self.works:
-            for work in self._memory.make_room(self.works.values(), spec, self.peers):
+            for work in self._memory.make_room(self.works.values(), spec, self.neighbours):
                 del self.works[work.spec.name]
             self.works[spec.name] = Work(spec, self.settings, self.slot.cores, self.pace)
         return self.works[spec.name]
 
     def loaded(self) -> str | None:
         """The model whose engine was used last."""
-        ready = [work for work in self.works.values() if work.engine is not None]
-        return max(ready, key=lambda work: work.used_at).spec.name if ready else None
+        return self.last_used[0]
+
+    @property
+    def last_used(self) -> tuple[str | None, str | None]:
+        """Model and runtime of the engine that was used last. May be asked from another thread."""
+        works = [(work, work.engine) for work in list(self.works.values())]
+        ready = [(work.used_at, engine) for work, engine in works if engine is not None]
+        if not ready:
+            return None, None
+        engine = max(ready, key=lambda pair: pair[0])[1]
+        return engine.model, engine.runtime
 
     def in_hand(self) -> bool:
         return any(not work.idle for work in self.works.values())
@@ -92,12 +103,18 @@ class Controller:
             except Exception as error:
                 log.warning("wake_up.not_sent", error=str(error))
 
-    def close(self) -> None:
-        """End all engines and hand back what is held."""
+    def reset(self) -> None:
+        """After an error of ours: end all engines, hand back what is held, and begin anew."""
         for work in self.works.values():
             work.shut()
-        if not self.conn.away:
-            for work in self.works.values():
-                self.recorder.release(work.holding)
+            try:
+                self.recorder.release(work.holding, work.cancel)
+            except DatabaseUnavailable as error:
+                self.conn.lost(error)  # the leases will run out
+        self.works.clear()
+
+    def close(self) -> None:
+        """End all engines, hand back what is held, and leave Postgres and Redis."""
+        self.reset()
         self.listener.close()
         self.conn.close()

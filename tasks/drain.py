@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 LAUNCH_POLL_SECONDS = 0.1  # while files are pulled there is nothing to poll
 STOP_POLL_SECONDS = 0.05
 SWEEP_SECONDS = 1.0  # how often jobs that were cancelled are looked for
+STOPPED_SECONDS = 5.0  # a round so late means that this process was stopped, and its engines with it
 STRIKES = 2
 
 
@@ -33,27 +34,34 @@ class Drain:
         self._looker = Looker(controller)
         self._until = time.monotonic() + controller.settings.drain_seconds
         self._sweep_at = time.monotonic() + SWEEP_SECONDS
+        self._round_at = time.monotonic()
 
     def run(self) -> None:
         """Drain. Afterwards the engine may go on computing what it holds: the next drain records it."""
         c = self.c
-        c.listener.open()
-        while not c.stopping.is_set():
-            self._round()
-            if time.monotonic() >= self._until:
-                break
-            if self._lingered() and self._really_nothing():
-                return
-            self._wait()
-        if c.stopping.is_set():
-            self.finish()
-        elif c.in_hand() or not self._looker.nothing_found:
-            c.wake_later()
-        c.listener.close()
+        try:
+            c.listener.open()
+            while not c.stopping.is_set():
+                self._round()
+                if time.monotonic() >= self._until:
+                    break
+                if self._lingered() and self._really_nothing():
+                    return
+                self._wait()
+            if c.stopping.is_set():
+                self.finish()
+            elif c.in_hand() or not self._looker.nothing_found:
+                c.wake_later()
+        finally:  # a slot that seems to listen and does not would swallow pokes
+            c.listener.close()
 
     def _round(self) -> None:
         """One turn: take events, record, look for work, feed."""
+        now, last = time.monotonic(), self._round_at
+        self._round_at = now
         for work in list(self.c.works.values()):
+            if now - last > STOPPED_SECONDS:
+                work.excuse()
             self._receive(work)
         if not self.c.conn.away:
             try:
@@ -73,7 +81,7 @@ class Drain:
             if work.holding:
                 recorder.record_due(work.holding, work.cancel)
                 if sweep:
-                    recorder.drop_ended(work.holding, work.cancel)
+                    recorder.drop_unwanted(work.holding, work.cancel)
         if sweep:
             self._sweep_at = time.monotonic() + SWEEP_SECONDS
 
@@ -91,7 +99,7 @@ class Drain:
     def _tell(self, work: Work) -> None:
         """Let the jobs say why they wait."""
         try:
-            watch.set_note(self.c.conn.get(), sorted(work.holding.jobs()), work.note)
+            watch.set_note(self.c.conn.get(), work.holding.jobs(), work.note)
         except DatabaseUnavailable as error:
             self.c.conn.lost(error)
 
@@ -100,7 +108,7 @@ class Drain:
         log.error("model.not_loaded", model=work.spec.name, code=error.code, error=error.message)
         work.shut()
         try:
-            self.c.recorder.fail_jobs(work.holding, error)
+            self.c.recorder.fail_jobs(work.holding, error, work.cancel)
         except DatabaseUnavailable as unavailable:
             self.c.conn.lost(unavailable)
 
@@ -140,20 +148,22 @@ class Drain:
         c = self.c
         c.listener.open()
         poke_fd = c.listener.fileno()
-        now, due = time.monotonic(), [self._looker.look_at, self._until]
-        if self._looker.hungry and not c.conn.away:
-            due.append(now)
+        now, due = time.monotonic(), [self._until]
         if any(not work.idle and work.engine is None for work in c.works.values()):
             due.append(now + LAUNCH_POLL_SECONDS)
-        if not c.in_hand():
-            due.append(self._looker.found_at + c.settings.linger_seconds)
+        if c.conn.away:  # nothing can be looked for, nor be known not to be there
+            due.append(c.conn.retry_at)
+        else:
+            due.append(now if self._looker.hungry else self._looker.look_at)
+            if not c.in_hand():
+                due.append(self._looker.found_at + c.settings.linger_seconds)
         ready = self._poll(min(due) - now, c.stop_fd, poke_fd)
         if poke_fd in ready and c.listener.read():
             self._looker.poked()
 
     def _poll(self, seconds: float, *others: int | None) -> set[int]:
         poller = select.poll()
-        engines = [fd for work in self.c.works.values() for fd in (work.fileno(), work.pidfd)]
+        engines = [work.fileno() for work in self.c.works.values()]
         for fd in (*others, *engines):
             if fd is not None:
                 poller.register(fd, select.POLLIN)
@@ -188,7 +198,7 @@ class Drain:
         try:
             for work in self.c.works.values():
                 self.c.recorder.record_due(work.holding, work.cancel, all_rows=True)
-                self.c.recorder.release(work.holding)
+                self.c.recorder.release(work.holding, work.cancel)
         except DatabaseUnavailable as error:
             self.c.conn.lost(error)
 
@@ -201,5 +211,8 @@ def drain(controller: Controller) -> None:
     if controller.lock.acquire(blocking=False):
         try:
             Drain(controller).run()
+        except Exception:  # an error of ours must cost a start of engines, not the slot
+            log.exception("drain.failed", slot=controller.slot.slot_id)
+            controller.reset()
         finally:
             controller.lock.release()

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from backends.types import Lane, Part
@@ -19,7 +19,7 @@ class HeldChunk:
     open: set[int] = field(default_factory=set)
     rows: list[PartResult] = field(default_factory=list)
     more: list[tuple[int, list[bytes]]] = field(default_factory=list)
-    touched_at: float = field(default_factory=time.monotonic)  # last claim, record or renewal
+    leased_at: float = field(default_factory=time.monotonic)  # last claim, record or renewal
 
     @property
     def lane(self) -> Lane:
@@ -38,7 +38,8 @@ class HeldPart:
 class Holding:
     """The parts of one model that a slot holds: waiting here, or handed to the engine.
 
-    Suspects are parts that were in flight in a crash (or whose chunk was lost often): they run alone.
+    Suspects are parts that an engine may have died of (or whose chunk was lost often): they run alone, and
+    stay suspects until they have a result.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Holding:
         self.parts: dict[int, HeldPart] = {}
         self.waiting: dict[Lane, deque[int]] = {lane: deque() for lane in Lane}
         self.suspects: deque[int] = deque()
+        self._suspected: set[int] = set()
         self._next_key = 1
 
     def __bool__(self) -> bool:
@@ -60,31 +62,24 @@ class Holding:
             part = Part(key=key, endpoint=claim.endpoint, body=claimed.body, lane=chunk.lane)
             self.parts[key] = HeldPart(n=claimed.n, chunk=chunk, part=part)
             chunk.open.add(key)
-            (self.suspects if alone or claimed.strikes else self.waiting[chunk.lane]).append(key)
+            if alone or claimed.strikes:
+                self._suspected.add(key)
+            self._enqueue(key)
         return chunk
 
     def take(self, lane: Lane, n: int) -> list[Part]:
         """Up to `n` waiting parts of `lane`, to be handed to the engine."""
-        queue = self.waiting[lane]
-        taken: list[Part] = []
-        while queue and len(taken) < n:
-            held = self.parts.get(queue.popleft())
-            if held is not None:
-                taken.append(held.part)
-        return taken
+        return self._take(self.waiting[lane], n)
 
     def take_suspect(self) -> list[Part]:
-        while self.suspects:
-            held = self.parts.get(self.suspects.popleft())
-            if held is not None:
-                return [held.part]
-        return []
+        """One suspect, or none."""
+        return self._take(self.suspects, 1)
 
     def finish(
         self, key: int, *, status: int, units: int, data: bytes, more: Sequence[bytes] = ()
     ) -> HeldChunk | None:
         """A part has its result: move it to its chunk's rows. None: it is not ours any more."""
-        held = self.parts.pop(key, None)
+        held = self._forget(key)
         if held is None:
             return None
         held.chunk.open.discard(key)
@@ -97,25 +92,39 @@ class Holding:
         """Let a chunk go (fenced, cancelled, released); returns the keys that the engine may still have."""
         self.chunks.pop(chunk.claim.chunk_id, None)
         for key in chunk.open:
-            self.parts.pop(key, None)
+            self._forget(key)
         return chunk.open
 
-    def requeue(self, in_flight: frozenset[int], *, suspect: bool) -> None:
-        """The engine is gone: everything that it had waits again, what was in flight alone if `suspect`."""
+    def requeue(self, suspects: Collection[int]) -> None:
+        """The engine is gone: everything that it had waits again, `suspects` and older ones to run alone."""
+        self._suspected.update(key for key in suspects if key in self.parts)
         for queue in (*self.waiting.values(), self.suspects):
             queue.clear()
-        for key, held in self.parts.items():
-            if key in in_flight and suspect:
-                self.suspects.append(key)
-            else:
-                self.waiting[held.chunk.lane].append(key)
+        for key in self.parts:
+            self._enqueue(key)
 
     def count(self, lane: Lane) -> int:
         """Unfinished parts of `lane`."""
         return sum(len(chunk.open) for chunk in self.chunks.values() if chunk.lane is lane)
 
-    def jobs(self) -> set[int]:
-        return {chunk.claim.job_id for chunk in self.chunks.values()}
+    def jobs(self) -> list[int]:
+        return sorted({chunk.claim.job_id for chunk in self.chunks.values()})
 
-    def of_job(self, job_id: int) -> Iterator[HeldChunk]:
-        return iter([chunk for chunk in self.chunks.values() if chunk.claim.job_id == job_id])
+    def of_job(self, job_id: int) -> list[HeldChunk]:
+        return [chunk for chunk in self.chunks.values() if chunk.claim.job_id == job_id]
+
+    def _enqueue(self, key: int) -> None:
+        lane = self.parts[key].chunk.lane
+        (self.suspects if key in self._suspected else self.waiting[lane]).append(key)
+
+    def _take(self, queue: deque[int], n: int) -> list[Part]:
+        taken: list[Part] = []
+        while queue and len(taken) < n:
+            held = self.parts.get(queue.popleft())
+            if held is not None:
+                taken.append(held.part)
+        return taken
+
+    def _forget(self, key: int) -> HeldPart | None:
+        self._suspected.discard(key)
+        return self.parts.pop(key, None)

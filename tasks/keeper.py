@@ -1,10 +1,9 @@
-"""The keeper of a slot: a thread that renews the slot's lease, and drains when no wake-up can arrive.
+"""What keeps a slot besides its drains: a thread that renews its lease, and one that drains in Celery's
+stead where no wake-up can arrive."""
 
-Redis may be away, or the wake-up that a drain sends itself may have gone to another slot: the parts in
-hand must not wait for it.
-"""
-
-import contextlib
+import os
+import signal
+import socket
 import threading
 import time
 
@@ -19,51 +18,75 @@ from tasks.drain import drain
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 1.0
-PEERS_SECONDS = 5.0
+RENEW_SECONDS = 5.0  # at the most; a third of the lease if that is less
 
 
-class Keeper(threading.Thread):
-    """Lives as long as its worker process."""
+class LeaseKeeper(threading.Thread):
+    """Renews the slot's lease, and counts the slots beside it.
+
+    A slot that was removed, having been silent for too long, may share its cores with another: it ends
+    itself, as SIGTERM would, and whoever watches it starts a new one.
+    """
 
     def __init__(self, controller: Controller) -> None:
-        super().__init__(name="keeper", daemon=True)
+        super().__init__(name="lease-keeper", daemon=True)
         self._controller = controller
-        settings = controller.settings
-        assert settings.database_url is not None
-        self._conn = Connection(settings.database_url, f"batchyard slot {controller.slot.slot_id} keeper")
-        self._renew_at = 0.0
+        url = controller.settings.database_url or ""
+        self._conn = Connection(url, f"batchyard slot {controller.slot.slot_id} lease")
 
     def run(self) -> None:
-        while not self._controller.stopping.wait(TICK_SECONDS):
-            self._renew()
-            if self._needed():
-                drain(self._controller)
+        pause = min(RENEW_SECONDS, self._controller.settings.lease_seconds / 3)
+        while not self._controller.stopping.wait(pause if not self._conn.away else TICK_SECONDS):
+            try:
+                self._renew()
+            except DatabaseUnavailable as error:
+                self._conn.lost(error)
+            except Exception:  # the lease must be tried for as long as the process lives
+                log.exception("slot.not_renewed", slot=self._controller.slot.slot_id)
         self._conn.close()
 
     def _renew(self) -> None:
-        lease = self._controller.settings.lease_seconds
-        if time.monotonic() < self._renew_at or self._conn.away:
+        c, conn = self._controller, self._conn.get()
+        if not slots.renew(conn, c.slot.slot_id, c.settings.lease_seconds, c.last_used):
+            log.error("slot.removed", slot=c.slot.slot_id)
+            os.kill(os.getpid(), signal.SIGTERM)
+            c.stopping.wait()
             return
-        try:
-            conn = self._conn.get()
-            slots.renew(conn, self._controller.slot.slot_id, lease, self._loaded())
-            self._controller.peers = max(1, slots.count(conn, self._controller.families[0]))
-            self._renew_at = time.monotonic() + min(PEERS_SECONDS, lease / 3)
-        except DatabaseUnavailable as error:
-            self._conn.lost(error)
+        c.peers = max(1, slots.count(conn, c.families[0]))
+        c.neighbours = max(1, slots.count_on(conn, socket.gethostname()))
 
-    def _loaded(self) -> tuple[str | None, str | None]:
-        """Model and runtime of the engine that was used last."""
-        with contextlib.suppress(RuntimeError):  # a drain may change the table of works meanwhile
-            ready = [w for w in self._controller.works.values() if w.engine is not None]
-            if ready:
-                work = max(ready, key=lambda w: w.used_at)
-                return work.spec.name, work.engine.runtime if work.engine is not None else None
-        return None, None
 
-    def _needed(self) -> bool:
-        """Nobody drains, although there are parts in hand or Redis cannot deliver a wake-up."""
+class StandIn(threading.Thread):
+    """Drains when parts are in hand and no drain runs, or when Redis is away.
+
+    The wake-up that a drain sends itself may be lost, or taken by another slot.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(name="stand-in", daemon=True)
+        self._controller = controller
+
+    def run(self) -> None:
+        while not self._controller.stopping.wait(TICK_SECONDS):
+            if self._is_needed():
+                drain(self._controller)
+
+    def _is_needed(self) -> bool:
         controller = self._controller
         if controller.lock.locked():
             return False
         return controller.in_hand() or not controller.signals.reachable()
+
+
+def keep(controller: Controller) -> list[threading.Thread]:
+    """Start both; they end when the controller is stopping."""
+    threads: list[threading.Thread] = [LeaseKeeper(controller), StandIn(controller)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def wait_for(threads: list[threading.Thread], seconds: float = 2.0) -> None:
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))

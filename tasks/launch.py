@@ -101,7 +101,9 @@ class Launch:
                 self.note = self._puller.note
                 return None
             if self._puller.error is not None:
-                raise LoadFailed(self._puller.error.message, code=self._puller.error.code)
+                error = self._puller.error
+                # A source that cannot be reached now may be later; offline it stays so.
+                raise LoadFailed(error.message, code=error.code, transient=not self._settings.offline)
             self._puller = None
         self.note = None
         return self._step_engine()
@@ -111,7 +113,11 @@ class Launch:
             runtime = self._runtimes[0]
             log.info("engine.starting", model=self.spec.name, runtime=runtime, cores=list(self._cores))
             nice = self._settings.engine_nice
-            self._engine = Engine(self.spec, runtime, self._folder, self._cores, nice=nice)
+            try:
+                self._engine = Engine(self.spec, runtime, self._folder, self._cores, nice=nice)
+            except OSError as error:  # no memory, processes or file handles left
+                message = f"an engine cannot be started: {error.strerror}"
+                raise LoadFailed(message, code="model_load_failed", transient=True) from error
             self._started_at = time.monotonic()
             return None
         try:

@@ -1,47 +1,47 @@
 """Looking for work: which lane and model a slot claims next, and taking the claimed parts in."""
 
 import time
+from collections.abc import Iterator
 
 import structlog
 
 from backends.errors import LoadFailed
 from backends.types import Lane
-from store import chunks, items, lifecycle
+from store import chunks, items, lifecycle, watch
 from tasks.controller import Controller
 from tasks.pace import CUT_UNMEASURED
+from tasks.signals import Answered
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0  # stands behind the pokes, on a clock of its own: a poll's timeout never fires while
-# an engine talks
+# Stands behind the pokes, on a clock of its own: a poll's timeout never fires while an engine talks.
+LOOK_SECONDS = 1.0
 SHARES_PER_SLOT = 2  # of what is left of a job, a cut takes one share (guided self-scheduling)
 INTERACTIVE_SECONDS = 2.0  # of interactive work in hand; more is left for other slots
-UNMEASURED_SECONDS = 0.1
 LOSSES_ALONE = 5  # a chunk lost so often is run part by part
+
+Question = tuple[Lane, str | None]  # a lane, and the only model that is wanted
 
 
 class Looker:
-    """Claims for one drain. A lane is `dry` after a claim found nothing, until a poke or the clock."""
+    """Claims for one drain. A question is dry after a claim found nothing, until a poke or the clock."""
 
     def __init__(self, controller: Controller) -> None:
         self._c = controller
-        self._dry: dict[Lane, bool] = dict.fromkeys(Lane, False)
-        self._reclaim_at = 0.0
-        self.look_at = time.monotonic()
-        self.found_at = self.look_at
+        self._dry: set[Question] = set()
+        self.look_at = self.found_at = self._reclaim_at = time.monotonic()
 
     @property
     def nothing_found(self) -> bool:
-        return all(self._dry.values())
+        return all((lane, None) in self._dry for lane in Lane)
 
     @property
     def hungry(self) -> bool:
         """There may be more to claim at once."""
-        interactive = not self._dry[Lane.INTERACTIVE] and self._interactive_room()
-        return interactive or (not self._dry[Lane.BULK] and self._bulk_room())
+        return next(self._open_questions(), None) is not None
 
     def poked(self) -> None:
-        self._dry = dict.fromkeys(Lane, False)
+        self._dry.clear()
 
     def look(self) -> None:
         """Claim one chunk, if one is due: interactive ones first, bulk ones as far as there is room.
@@ -53,18 +53,25 @@ class Looker:
         if now >= self.look_at:
             self.poked()
             self.look_at = now + LOOK_SECONDS
-        if not self._dry[Lane.INTERACTIVE] and self._interactive_room():
-            self._dry[Lane.INTERACTIVE] = not self._claim(Lane.INTERACTIVE, None)
-        elif not self._dry[Lane.BULK] and self._bulk_room():
-            self._dry[Lane.BULK] = not self._claim(Lane.BULK, self._bulk_model())
-        elif now >= self._reclaim_at and self._bulk_room():
-            self._reclaim_at = 0.0 if self._reclaim() else now + LOOK_SECONDS
+        if now >= self._reclaim_at and self._reclaim():
+            return
+        question = next(self._open_questions(), None)
+        if question is not None and not self._claim(*question):
+            self._dry.add(question)
+
+    def _open_questions(self) -> Iterator[Question]:
+        """What to ask next, most urgent first."""
+        if self._interactive_room() and (Lane.INTERACTIVE, None) not in self._dry:
+            yield (Lane.INTERACTIVE, None)
+        model = self._bulk_model()
+        if (Lane.BULK, model) not in self._dry and self._bulk_room(model):
+            yield (Lane.BULK, model)
 
     def _interactive_room(self) -> bool:
         """Interactive parts are handed over at once, so no more are taken than soon get their turn."""
         seconds = self._c.pace.seconds
         in_hand = (
-            work.holding.count(Lane.INTERACTIVE) * seconds.get(model, UNMEASURED_SECONDS)
+            work.holding.count(Lane.INTERACTIVE) * seconds.get(model, INTERACTIVE_SECONDS)
             for model, work in self._c.works.items()
         )
         return sum(in_hand) < INTERACTIVE_SECONDS
@@ -76,8 +83,7 @@ class Looker:
                 return model
         return None
 
-    def _bulk_room(self) -> bool:
-        model = self._bulk_model()
+    def _bulk_room(self, model: str | None) -> bool:
         return model is None or self._c.works[model].room() > 0
 
     def _claim(self, lane: Lane, only_model: str | None) -> bool:
@@ -102,20 +108,30 @@ class Looker:
         return claim is not None
 
     def _reclaim(self) -> bool:
-        """Take over one chunk whose holder gave no sign of life."""
-        c = self._c
-        claim = chunks.reclaim(
-            c.conn.get(),
-            slot_id=c.slot.slot_id,
-            families=c.families,
-            cores=len(c.slot.cores),
-            lease_seconds=c.settings.lease_seconds,
-            only_model=self._bulk_model(),
-        )
-        if claim is not None:
-            log.info("chunk.reclaimed", chunk=claim.chunk_id, job=claim.suffix, losses=claim.losses)
-            self._take_in(claim)
-        return claim is not None
+        """Take over one chunk whose holder gave no sign of life; when there is none, not for a second.
+
+        Before new work: what is lost has waited longest, and somebody may wait for it.
+        """
+        model = self._bulk_model()
+        wanted: list[Question] = [(Lane.INTERACTIVE, None)] if self._interactive_room() else []
+        wanted += [(Lane.BULK, model)] if self._bulk_room(model) else []
+        for lane, only_model in wanted:
+            claim = chunks.reclaim(
+                self._c.conn.get(),
+                slot_id=self._c.slot.slot_id,
+                families=self._c.families,
+                lanes=[lane],
+                cores=len(self._c.slot.cores),
+                lease_seconds=self._c.settings.lease_seconds,
+                only_model=only_model,
+            )
+            if claim is not None:
+                log.info("chunk.reclaimed", chunk=claim.chunk_id, job=claim.suffix, losses=claim.losses)
+                watch.set_note(self._c.conn.get(), [claim.job_id], None)  # what its last holder waited for
+                self._take_in(claim)
+                return True
+        self._reclaim_at = time.monotonic() + LOOK_SECONDS
+        return False
 
     def _take_in(self, claim: chunks.Claim) -> None:
         conn = self._c.conn.get()
@@ -124,6 +140,7 @@ class Looker:
             work = self._c.work_for(claim.model)
         except LoadFailed as error:
             lifecycle.fail(conn, claim.job_id, error.code, error.message)
+            self._c.signals.answered(Answered(claim.job_id))
             return
         parts = items.load_parts(conn, claim.job_id, claim.lo, claim.hi)
         work.holding.add(claim, parts, alone=claim.losses >= LOSSES_ALONE)

@@ -40,9 +40,10 @@ class MemoryBudget:
 
 
 def resident_mb(work: Work) -> float:
-    """Resident memory of the engine; mapped weights count, as they do for the kernel."""
+    """Resident memory of the engine; mapped weights count, as they do for the kernel. One that is being
+    launched counts as its spec says."""
     if work.engine is None:
-        return 0.0
+        return float(work.spec.memory_mb or UNKNOWN_MB) if work.launching else 0.0
     try:
         return float(psutil.Process(work.engine.pid).memory_info().rss) / MEGABYTE
     except psutil.Error:

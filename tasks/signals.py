@@ -5,6 +5,8 @@ poke:dispatch   to the dispatcher: a job wants validating or settling
 answers         to the API: a job that somebody waits for has ended, with its result when that is small
 """
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -17,7 +19,8 @@ PREFIX = "batchyard:"
 ANSWERS = PREFIX + "answers"
 DISPATCH = PREFIX + "poke:dispatch"
 ANSWER_LIMIT_BYTES = 256 * 1024  # larger results are read from the database
-CONNECT_SECONDS = 2.0
+TIMEOUT_SECONDS = 0.5  # it answers in less than a millisecond, or not at all
+SILENT_SECONDS = 1.0
 
 
 def poke_channel(family: str) -> str:
@@ -45,52 +48,49 @@ def encode_answered(answered: Answered) -> bytes:
 def connect(url: str) -> redis.Redis:
     """A client for the controller and the dispatcher. Nothing is sent before the first command."""
     return redis.Redis.from_url(
-        url, socket_timeout=CONNECT_SECONDS, socket_connect_timeout=CONNECT_SECONDS, protocol=2
+        url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, protocol=2
     )
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
     """A client for the API."""
-    return redis.asyncio.Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, protocol=2)
+    return redis.asyncio.Redis.from_url(url, socket_connect_timeout=TIMEOUT_SECONDS, protocol=2)
 
 
 class Signals:
-    """The sending side for synchronous code. A Redis that is away is a signal lost, never an error."""
+    """The sending side for synchronous code. A Redis that is away is a signal lost, never an error; after a
+    failure nothing is sent for a second, so that a Redis that hangs does not hang the sender."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-
-    def _publish(self, channel: str, message: bytes = b"") -> int:
-        with suppress(RedisError, OSError):
-            return int(cast(Any, self._client.publish(channel, message)))
-        return 0
+        self._silent_until = 0.0
 
     def poke(self, family: str) -> int:
         """Tell awake slots of `family` to look; returns how many listen."""
-        return self._publish(poke_channel(family))
+        return int(self._ask(lambda client: client.publish(poke_channel(family), b"")) or 0)
 
     def poke_dispatcher(self) -> None:
-        self._publish(DISPATCH)
+        self._ask(lambda client: client.publish(DISPATCH, b""))
 
     def answered(self, answered: Answered) -> None:
-        self._publish(ANSWERS, encode_answered(answered))
+        self._ask(lambda client: client.publish(ANSWERS, encode_answered(answered)))
 
     def reachable(self) -> bool:
-        with suppress(RedisError, OSError):
-            return bool(self._client.ping())
-        return False
-
-    def listeners(self, family: str) -> int:
-        with suppress(RedisError, OSError):
-            [(_, count)] = cast(Any, self._client.pubsub_numsub(poke_channel(family)))
-            return int(count)
-        return 0
+        return bool(self._ask(lambda client: client.ping()))
 
     def backlog(self, family: str) -> int | None:
         """Wake-ups of `family` that no slot has picked up; None when Redis is away."""
-        with suppress(RedisError, OSError):
-            return int(cast(Any, self._client.llen(PREFIX + family)))
-        return None
+        return cast(int | None, self._ask(lambda client: client.llen(PREFIX + family)))
+
+    def _ask(self, ask: Callable[[redis.Redis], Any]) -> Any:
+        """What Redis answers; None when it does not."""
+        if time.monotonic() < self._silent_until:
+            return None
+        try:
+            return ask(self._client)
+        except (RedisError, OSError):
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+            return None
 
 
 class AsyncSignals:

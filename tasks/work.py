@@ -8,20 +8,19 @@ import structlog
 
 from backends.engine import Engine
 from backends.errors import EngineDied, LoadFailed
-from backends.types import Delta, Done, Event, Failed, Lane, Progress, Started, encode_result
+from backends.types import Done, Event, Failed, Lane, encode_result
 from configs.error_codes import status_of
 from configs.models import ModelSpec
 from configs.settings import Settings
-from tasks.holding import HeldChunk, Holding
+from tasks.holding import Holding
 from tasks.launch import Launch
 from tasks.pace import Pace
 
 log = structlog.get_logger(__name__)
 
-STRIKE_SIGNALS = frozenset(
-    {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
-)  # a native library's own fault; SIGKILL is an operator or the kernel's memory killer
-DEATHS_IN_A_ROW = 5  # without one result between them: the model, not its parts
+SILENT_DEATHS = 5  # without a result between them, nor a part in flight: the model's fault, not its parts'
+LAUNCH_TRIES = 3  # for reasons that may pass
+PAUSE_SECONDS = 5.0  # before the second try; then three times as long, each time
 
 
 class Work:
@@ -32,96 +31,109 @@ class Work:
         self.holding = Holding()
         self.engine: Engine | None = None
         self.used_at = time.monotonic()
+        self.note: str | None = None  # why its parts wait, while there is no engine
         self._settings, self._cores, self._pace = settings, cores, pace
         self._launch: Launch | None = None
-        self._deaths = 0
-        self._heard_at = self._mark = time.monotonic()
+        self._launch_at = 0.0
+        self._launch_failures = 0
+        self._deaths = self._silent_deaths = 0  # in a row, without a result between them
+        self._alone = False  # a suspect is in the engine
+        self._heard_at = self._measured_at = time.monotonic()
 
     @property
     def idle(self) -> bool:
         return not self.holding
 
     @property
-    def note(self) -> str | None:
-        """Why its parts wait, while an engine is not there yet."""
-        return None if self._launch is None else self._launch.note
+    def launching(self) -> bool:
+        return self._launch is not None
 
     def room(self) -> int:
-        """Parts that the engine has asked for and that nothing held here will fill."""
-        wanted = 1 if self.engine is None else self.engine.room
-        waiting = len(self.holding.waiting[Lane.BULK]) + len(self.holding.suspects)
-        return wanted - waiting if self.engine is not None or self.idle else 0
+        """Bulk parts that the engine has asked for and that nothing held here will fill."""
+        if self.engine is None:
+            return int(self.idle)
+        return self.engine.room - len(self.holding.waiting[Lane.BULK]) - len(self.holding.suspects)
 
     def fileno(self) -> int | None:
+        """Readable when the engine, or the one that is being launched, has something to say."""
         if self.engine is not None:
             return self.engine.fileno()
         return None if self._launch is None else self._launch.fileno()
 
-    @property
-    def pidfd(self) -> int | None:
-        return None if self.engine is None else self.engine.pidfd
-
     def ensure_engine(self) -> None:
-        """Go on with launching, if there is anything to compute. Raises LoadFailed."""
-        if self.engine is not None or self.idle:
+        """Go on with launching, if there is anything to compute. Raises LoadFailed when it is in vain."""
+        if self.engine is not None or (self.idle and self._launch is None):
             return
-        if self._launch is None:
-            self._launch = Launch(self.spec, self._settings, self._cores)
-        self.engine = self._launch.step()
-        if self.engine is not None:
+        if time.monotonic() < self._launch_at:
+            return
+        try:
+            if self._launch is None:
+                self._launch = Launch(self.spec, self._settings, self._cores)
+            self.engine = self._launch.step()
+            self.note = self._launch.note
+        except LoadFailed as error:
             self._launch = None
-            self._heard_at = self._mark = time.monotonic()
+            self._try_later(error)
+        if self.engine is not None:
+            self._launch, self.note, self._launch_failures = None, None, 0
+            self.excuse()
+
+    def _try_later(self, error: LoadFailed) -> None:
+        """Wait for another try where that may help, else raise."""
+        self._launch_failures += 1
+        if not error.transient or self._launch_failures >= LAUNCH_TRIES:
+            self._launch_failures = 0
+            self.note = None
+            raise error
+        pause = PAUSE_SECONDS * 3 ** (self._launch_failures - 1)
+        self._launch_at = time.monotonic() + pause
+        self.note = f"model '{self.spec.name}' is tried again in {pause:.0f} s: {error.message}"
+        log.warning("engine.retry", model=self.spec.name, seconds=pause, error=error.message)
 
     def feed(self) -> None:
-        """Hand over what the engine has room for: suspects alone, interactive parts always."""
+        """Hand over what the engine has room for: interactive parts always, suspects alone."""
         engine, holding = self.engine, self.holding
         if engine is None or self.idle:
             return
         self.used_at = time.monotonic()
         if not (engine.held or engine.in_flight):
-            self._heard_at = self._mark = self.used_at
-            if suspects := holding.take_suspect():
-                engine.feed(suspects)
-                return
-        if holding.suspects:
-            return  # a suspect is due as soon as the engine is empty, or it is in there now
+            self._alone = False
+            self.excuse()
+        elif self._alone:
+            return
         parts = holding.take(Lane.INTERACTIVE, len(holding.waiting[Lane.INTERACTIVE]))
-        parts += holding.take(Lane.BULK, engine.room)
-        if parts:
-            engine.feed(parts)
+        if not parts and not (engine.held or engine.in_flight):
+            parts = holding.take_suspect()
+            self._alone = bool(parts)
+        if not holding.suspects and not self._alone:  # else the engine must run empty first
+            parts += holding.take(Lane.BULK, engine.room)
+        engine.feed(parts)
 
-    def receive(self) -> list[HeldChunk]:
-        """Take the engine's events; returns chunks that got results. Raises EngineDied."""
+    def receive(self) -> None:
+        """Take the engine's events. Raises EngineDied."""
         if self.engine is None:
-            return []
-        touched: dict[int, HeldChunk] = {}
+            return
         done = 0
         for event in self.engine.receive():
             self._heard_at = time.monotonic()
-            chunk = self._apply(event)
-            if chunk is not None:
-                done += 1
-                touched[chunk.claim.chunk_id] = chunk
+            done += self._apply(event)
         if done:
-            now, self._deaths = time.monotonic(), 0
-            self._pace.measured(self.spec.name, done, now - self._mark)
-            self._mark = now
-        return list(touched.values())
+            now = time.monotonic()
+            self._deaths = self._silent_deaths = 0
+            self._pace.measured(self.spec.name, done, now - self._measured_at)
+            self._measured_at = now
 
-    def _apply(self, event: Event) -> HeldChunk | None:
-        match event:
-            case Done():
-                return self.holding.finish(
-                    event.key, status=200, units=event.units, data=event.data, more=event.more
-                )
-            case Failed() if event.error.code == "cancelled":
-                return None  # let go, or handed back: not a result
-            case Failed():
-                status = status_of(event.error.code)
-                data = encode_result(event.error)
-                return self.holding.finish(event.key, status=status, units=0, data=data)
-            case Started() | Progress() | Delta():
-                return None
+    def _apply(self, event: Event) -> bool:
+        """Keep the result that `event` may bring; True if it did."""
+        if isinstance(event, Done):
+            kept = self.holding.finish(
+                event.key, status=200, units=event.units, data=event.data, more=event.more
+            )
+            return kept is not None
+        if isinstance(event, Failed) and event.error.code != "cancelled":  # let go is no result
+            status, data = status_of(event.error.code), encode_result(event.error)
+            return self.holding.finish(event.key, status=status, units=0, data=data) is not None
+        return False
 
     def stalled(self) -> bool:
         """A native call has been silent for longer than allowed."""
@@ -130,26 +142,33 @@ class Work:
             return False
         return time.monotonic() - self._heard_at > self._settings.stall_seconds
 
+    def excuse(self) -> None:
+        """The engine could not be heard until now: it was not there, or this process was stopped."""
+        self._heard_at = self._measured_at = time.monotonic()
+
     def died(self, error: EngineDied, *, hung: bool = False) -> dict[int, str]:
-        """The engine is gone. Everything that it had waits again; returns the parts that get a strike,
-        by key, with the reason. Raises LoadFailed when it keeps dying without a result."""
-        self.engine = None
+        """The engine is gone. Everything that it had waits again; returns the parts that get a strike, by
+        key, with the reason. Raises LoadFailed when it keeps dying before a part is in flight.
+
+        An end by its own fault (any but SIGKILL) strikes what was in flight, and a part that ran alone.
+        Before anything was in flight, all that it held are suspects. A second end in a row makes suspects
+        of what was in flight, whatever the reason: alone, it can harm no other.
+        """
+        engine, self.engine = self.engine, None
+        held = engine.held if engine is not None else frozenset[int]()
+        at_fault = hung or error.signal != signal.SIGKILL
         self._deaths += 1
-        strike = hung or error.signal in STRIKE_SIGNALS
-        log.warning(
-            "engine.died",
-            model=self.spec.name,
-            signal=error.signal,
-            hung=hung,
-            in_flight=len(error.in_flight),
-            error=error.message,
-        )
-        if self._deaths > DEATHS_IN_A_ROW and not strike:
-            raise LoadFailed(f"its engine ended {self._deaths} times in a row: {error.message}",
-                             code="model_load_failed")  # fmt: skip
-        self.holding.requeue(error.in_flight, suspect=strike)
-        reason = "engine_timeout" if hung else signal_name(error.signal)
-        return dict.fromkeys(error.in_flight & self.holding.parts.keys(), reason) if strike else {}
+        self._silent_deaths += at_fault and not error.in_flight
+        reason = "engine_timeout" if hung else end_of(error.signal)
+        log.warning("engine.died", model=self.spec.name, end=reason, in_flight=len(error.in_flight))
+        if self._silent_deaths > SILENT_DEATHS:
+            self._silent_deaths = 0
+            raise LoadFailed(f"its engine keeps ending by itself: {error.message}", code="model_load_failed")
+        struck = error.in_flight or (held if self._alone else frozenset())
+        self.holding.requeue((error.in_flight or held) if at_fault or self._deaths > 1 else ())
+        if self._deaths > 1:
+            self._launch_at = time.monotonic() + min(30.0, 0.1 * 2**self._deaths)
+        return dict.fromkeys(struck & self.holding.parts.keys(), reason) if at_fault else {}
 
     def cancel(self, keys: set[int]) -> None:
         if self.engine is not None and keys:
@@ -165,8 +184,11 @@ class Work:
             self.engine = None
 
 
-def signal_name(number: int | None) -> str:
+def end_of(number: int | None) -> str:
+    """The name of the signal that ended an engine."""
+    if number is None:
+        return "it ended by itself"
     try:
-        return signal.Signals(number or 0).name
+        return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"

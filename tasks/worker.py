@@ -7,6 +7,7 @@ commands while a drain runs. What crashes is the engine, a child process.
 import os
 import signal
 import socket
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from store import db, slots
 from tasks.app import make_app
 from tasks.controller import Controller
 from tasks.drain import Drain, drain
-from tasks.keeper import Keeper
+from tasks.keeper import keep, wait_for
 from tasks.nudge import Nudge
 from tasks.slots import boot_id, parse_families
 
@@ -61,12 +62,11 @@ def run(settings: Settings, families: str, cores: Sequence[int] | None) -> int:
     nudge.install(app)
     controller.app = app
     receivers = _connect_signals(controller)
-    keeper = Keeper(controller)
-    keeper.start()
+    keepers = keep(controller)
     try:
         return _serve(app, controller)
     finally:
-        _leave(controller, keeper)
+        _leave(controller, keepers)
         del receivers
 
 
@@ -108,14 +108,14 @@ def _connect_signals(controller: Controller) -> list[Any]:
     return [on_shutting_down, on_ready, on_logging]
 
 
-def _leave(controller: Controller, keeper: Keeper) -> None:
+def _leave(controller: Controller, keepers: list[threading.Thread]) -> None:
     """Finish what is in flight, hand back the rest, give up the cores."""
     controller.stop()
     with controller.lock:  # a drain that still runs ends by itself now
         if controller.in_hand():
             Drain(controller).finish()
         controller.close()
-    keeper.join(timeout=2)
+    wait_for(keepers)
     try:
         assert controller.settings.database_url is not None
         with db.connect(controller.settings.database_url, name="batchyard slot") as conn:

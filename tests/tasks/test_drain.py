@@ -207,12 +207,12 @@ def test_a_drain_rides_out_a_lost_database_connection(
 def test_a_slot_leaves_the_parts_of_a_large_call_to_others_beyond_two_seconds_of_work(
     slot: OpenSlot, database_url: str, conn: psycopg.Connection
 ) -> None:
-    submit(database_url, [text(n) for n in range(100)], model="echo-slow", lane=Lane.INTERACTIVE)
+    submit(database_url, [text(n) for n in range(300)], model="echo-slow", lane=Lane.INTERACTIVE)
     controller = slot(drain_seconds=0.3)
     drain(controller)
     row = conn.execute("SELECT next_part FROM job").fetchone()
     assert row is not None
-    assert 1 < row[0] < 100
+    assert 1 < row[0] < 200
 
 
 def test_a_second_wake_up_during_a_drain_returns_at_once(slot: OpenSlot, database_url: str) -> None:

@@ -90,7 +90,7 @@ def test_after_a_crash_everything_waits_again_and_what_was_in_flight_runs_alone(
     holding = Holding()
     holding.add(claim(), parts(0, 0, 0), alone=False)
     taken = holding.take(Lane.BULK, 2)
-    holding.requeue(frozenset({taken[0].key}), suspect=True)
+    holding.requeue({taken[0].key})
     assert holding.take_suspect() == [taken[0]]
     assert [part.body for part in holding.take(Lane.BULK, 5)] == [b"1", b"2"]
 
@@ -99,5 +99,16 @@ def test_after_an_end_without_fault_nothing_is_suspect() -> None:
     holding = Holding()
     holding.add(claim(), parts(0, 0), alone=False)
     taken = holding.take(Lane.BULK, 2)
-    holding.requeue(frozenset({taken[0].key}), suspect=False)
+    holding.requeue(())
     assert holding.take(Lane.BULK, 5) == taken
+
+
+def test_a_suspect_stays_one_through_the_next_crash() -> None:
+    holding = Holding()
+    holding.add(claim(), parts(0, 0, 0), alone=False)
+    first, second, third = holding.take(Lane.BULK, 3)
+    holding.requeue({first.key, second.key})
+    assert holding.take_suspect() == [first]
+    holding.requeue({first.key})
+    assert holding.take_suspect() + holding.take_suspect() == [first, second]
+    assert holding.take(Lane.BULK, 5) == [third]
