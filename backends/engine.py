@@ -275,5 +275,5 @@ class Engine:
             hint = "its native library does not fit this CPU, or the model's files are damaged"
             return LoadFailed(f"{what}: {hint}; see: batchyard doctor", code="bad_native_build")
         hint = "; is there enough memory?" if self._process.signal_number else "; the worker's log says more"
-        killed = self._process.signal is not None
+        killed = self._process.signal_number is not None
         return LoadFailed(what + hint, code="model_load_failed", transient=killed)

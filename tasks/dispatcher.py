@@ -1,8 +1,8 @@
 """The dispatcher: it moves what no caller and no slot moves.
 
 Any number may run; one leads, by an advisory lock that Postgres frees with its connection. It validates
-input files, settles jobs, repeats lost wake-ups and prunes what has expired, each in a loop of its own, so
-that reading a million lines delays no wake-up.
+input files, settles jobs, repeats lost wake-ups, says why jobs wait and prunes what is past its time, each in
+a loop of its own, so that reading a million lines delays no wake-up.
 """
 
 import signal
@@ -24,11 +24,12 @@ from tasks.finalization import Finalizer
 from tasks.retention import Retention
 from tasks.signals import DISPATCH, Signals, connect
 from tasks.validation import Validator
-from tasks.wakeups import WakeUps
+from tasks.wakeups import WakeUps, explain
 
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.5
+EXPLAIN_SECONDS = 5.0
 RETENTION_SECONDS = 60.0
 
 Step = Callable[[psycopg.Connection], bool]
@@ -79,7 +80,8 @@ class Dispatcher:
             self._loop("validate", validator.step),
             self._loop("settle", Finalizer(signals).step),
             self._loop("wake", WakeUps(make_app(settings), signals).repeat),
-            self._loop("retain", Retention(blobs).prune, interval=RETENTION_SECONDS),
+            self._loop("explain", explain, interval=EXPLAIN_SECONDS),
+            self._loop("retain", Retention(settings, blobs).prune, interval=RETENTION_SECONDS),
         ]
 
     def _loop(self, name: str, step: Step, *, interval: float = TICK_SECONDS) -> Loop:

@@ -34,30 +34,36 @@ class Finalizer:
         self._aside: dict[int, float] = {}
 
     def step(self, conn: psycopg.Connection) -> bool:
-        """Settle what is due; True if there was something. Raises DatabaseUnavailable."""
-        lifecycle.release_due(conn)
-        expired, cancelled = lifecycle.expire_due(conn), lifecycle.settle_cancelling(conn)
-        for job in expired:
-            self._try_to_end(conn, job, lifecycle.expire)
-        for job in cancelled:
-            self._try_to_end(conn, job, lifecycle.finish_cancelled)
+        """Settle what is due; True if something has ended. Raises DatabaseUnavailable."""
         self._aside = {job_id: until for job_id, until in self._aside.items() if until > time.monotonic()}
-        finished = lifecycle.next_finalizing(conn, skip=self._aside)
-        if finished is not None:
-            self._try_to_end(conn, finished, lifecycle.complete)
-        return bool(expired or cancelled or finished)
+        lifecycle.release_due(conn)
+        expired = lifecycle.expire_due(conn, skip=self._aside)
+        cancelled = lifecycle.settle_cancelling(conn, skip=self._aside)
+        ended = [self._try_to_end(conn, job, lifecycle.expire) for job in expired]
+        ended += [self._try_to_end(conn, job, lifecycle.finish_cancelled) for job in cancelled]
+        return self._complete_one(conn) or any(ended)
 
-    def _try_to_end(self, conn: psycopg.Connection, job: JobRow, end: End) -> None:
+    def _complete_one(self, conn: psycopg.Connection) -> bool:
+        """Complete the oldest job that can be; each that cannot is set aside, so this ends."""
+        while (job := lifecycle.next_finalizing(conn, skip=self._aside)) is not None:
+            if self._try_to_end(conn, job, lifecycle.complete):
+                return True
+        return False
+
+    def _try_to_end(self, conn: psycopg.Connection, job: JobRow, end: End) -> bool:
+        """Whether it has ended. If it cannot be rendered, it is set aside."""
         try:
             output, error = measure(conn, job, "output"), measure(conn, job, "error")
             if end(conn, job.id, output, error):
                 log.info("job.ended", job=job.suffix, done=job.done, failed=job.failed)
                 self._signals.answered(Answered(job.id))
+                return True
         except DatabaseUnavailable:
             raise
         except Exception:
             log.exception("job.not_settled", job=job.suffix)
             self._aside[job.id] = time.monotonic() + ASIDE_SECONDS
+        return False
 
 
 def measure(conn: psycopg.Connection, job: JobRow, which: Which) -> OutputFile | None:

@@ -1,10 +1,11 @@
-"""Repeating lost wake-ups: as many as there are slots that could work and neither listen nor are called."""
+"""Repeating lost wake-ups: as many as there are slots that could work and neither listen nor are called;
+and saying of jobs that no slot could take why they wait."""
 
 import psycopg
 import structlog
 from celery import Celery
 
-from store import lifecycle, slots
+from store import slots, waiting
 from tasks.app import send_wake_up
 from tasks.signals import Signals
 
@@ -19,7 +20,7 @@ class WakeUps:
 
     def repeat(self, conn: psycopg.Connection) -> bool:
         """Poke or wake whoever could take waiting work. Always False: the tick is its pace."""
-        for family in sorted({family for family, _ in lifecycle.waiting_families(conn)}):
+        for family in sorted({family for family, _ in waiting.waiting_families(conn)}):
             awake = self._signals.poke(family)
             backlog = self._signals.backlog(family)
             if backlog is None:
@@ -28,3 +29,11 @@ class WakeUps:
                 send_wake_up(self._app, family)
                 log.debug("wake_up.repeated", family=family)
         return False
+
+
+def explain(conn: psycopg.Connection) -> bool:
+    """Let jobs that no slot could take say so (their `note`). Always False: the tick is its pace."""
+    changed = waiting.explain(conn)
+    if changed:
+        log.info("job.notes_changed", jobs=changed)
+    return False

@@ -53,6 +53,8 @@ class FaultyBackend(EchoBackend):
             die_of(fault.removeprefix("load:"))
         if fault == "load exits":
             os._exit(3)
+        if fault == "slow load":
+            time.sleep(1)
         if fault == "load raises":
             raise ValueError("/a/path/that/nobody/should/see")
         backend = super().load(spec.model_copy(update={"options": options}), folder, threads)
@@ -88,6 +90,9 @@ class FaultyBackend(EchoBackend):
         if self.fault == "takes and returns":
             feed.take(8, wait=None)
             return
+        if self.fault == "crashes before it starts":
+            feed.take(8, wait=None)
+            die_of("SIGSEGV")
         if self.fault == "talks too much":
             yield from self._talk_too_much(feed)
         yield from super().run(feed)
@@ -102,6 +107,8 @@ class FaultyBackend(EchoBackend):
     def _answer(self, part: Part) -> Event:
         if part.body == b"crash":
             die_of("SIGSEGV")
+        if part.body == b"exit":
+            os._exit(1)
         if part.body == b"hang":
             time.sleep(600)
         if part.body == b"hang with the GIL":

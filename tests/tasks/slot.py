@@ -59,6 +59,18 @@ def submit(
 ) -> int:
     """A job with one item for each body; returns its id. A body that is bytes is taken as it is."""
     raw = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
+    items = [NewItem(custom_id=str(n), body=body) for n, body in enumerate(raw)]
+    return _insert(database_url, items, model=model, lane=lane, view=view)
+
+
+def submit_in_parts(database_url: str, parts: int, *, model: str = ECHO) -> int:
+    """An awaited call of one item in several parts; returns its job's id."""
+    bodies = [json.dumps(text(n)).encode() for n in range(parts)]
+    item = NewItem(custom_id="large", body=bodies[0], more_bodies=tuple(bodies[1:]))
+    return _insert(database_url, [item], model=model, lane=Lane.INTERACTIVE, view="call")
+
+
+def _insert(database_url: str, items: Sequence[NewItem], *, model: str, lane: Lane, view: str) -> int:
     new = jobs.NewJob(
         suffix=new_suffix(),
         view=view,  # type: ignore[arg-type]
@@ -69,13 +81,20 @@ def submit(
         model=model,
         lane=lane,
     )
-    items = [NewItem(custom_id=str(n), body=body) for n, body in enumerate(raw)]
 
     async def insert() -> int:
         async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as conn:
             return await jobs.insert_call(conn, new, items)
 
     return asyncio.run(insert())
+
+
+def cancel(database_url: str, job_id: int) -> None:
+    async def ask() -> None:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as conn:
+            await jobs.request_cancel(conn, job_id)
+
+    asyncio.run(ask())
 
 
 def text(n: int) -> dict[str, str]:
