@@ -82,6 +82,13 @@ class Settings(BaseSettings):
     part_inputs: int = Field(256, gt=0, description="inputs per part of a large embeddings call")
     call_timeout_seconds: float = Field(600.0, gt=0, description="longest wait of an awaited call")
 
+    keep_jobs_days: float = Field(
+        30.0, ge=0, description="how long ended batches and jobs are kept, with their results; 0: for ever"
+    )
+    keep_calls_hours: float = Field(
+        24.0, ge=0, description="how long ended awaited calls are kept, with their results; 0: for ever"
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="events below this level are not logged"
     )

@@ -1,4 +1,5 @@
-"""How jobs get from state to state without a caller: what the dispatcher does, and a slot that cannot.
+"""How jobs get from state to state without a caller, and are forgotten in the end: what the dispatcher
+does, and a slot that cannot.
 
 Ending a job before all its parts are recorded takes two steps. It is *closed* first: nothing more of it is
 claimed, and what holders of its chunks still record is void. Then its files are measured, and only then
@@ -14,6 +15,7 @@ from psycopg.types.json import Json
 
 from store.db import map_errors
 from store.files import OutputFile, insert_output
+from store.ids import View
 from store.jobs import SELECT_JOB, JobRow
 from store.states import JobState
 
@@ -29,7 +31,7 @@ UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now()
 WHERE id = %(job)s AND state = 'validating'
 """
 _FAIL = """
-UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now()
+UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now(), note = NULL
 WHERE id = %(job)s AND state IN ('queued', 'running')
 """
 _RELEASE_DUE = """
@@ -52,12 +54,13 @@ WHERE chunk.id = held.id
 # Says which open states do not expire, so that only the index of deadlines fits.
 _DUE = """
 WHERE deadline <= now() AND ended_at IS NULL AND state NOT IN ('validating', 'finalizing', 'cancelling')
-ORDER BY deadline, id LIMIT %s
+  AND NOT id = ANY (%(skip)s::bigint[])
+ORDER BY deadline, id LIMIT %(most)s
 """
 _QUIET = """
-WHERE state = 'cancelling' AND ended_at IS NULL AND NOT EXISTS (
+WHERE state = 'cancelling' AND ended_at IS NULL AND NOT id = ANY (%(skip)s::bigint[]) AND NOT EXISTS (
     SELECT FROM chunk WHERE job_id = job.id AND chunk.state = 'running' AND lease_until >= now())
-ORDER BY id LIMIT %s
+ORDER BY id LIMIT %(most)s
 """
 _END = """
 UPDATE job SET state = %(state)s, ended_at = now(), ready = false, note = NULL,
@@ -65,30 +68,24 @@ UPDATE job SET state = %(state)s, ended_at = now(), ready = false, note = NULL,
 WHERE id = %(job)s AND state = ANY (%(states)s)
 """
 
-# Walks the index from (family, lane) to the next, like a claim from key to key. Lost chunks look up their
-# jobs, not the other way round (hence LIMIT 1, which keeps the planner from choosing).
-_WAITING = """
-WITH RECURSIVE queue AS (
-    (SELECT family, lane FROM job WHERE ready AND next_part < parts ORDER BY family, lane LIMIT 1)
-    UNION ALL
-    SELECT next.* FROM queue CROSS JOIN LATERAL (
-        SELECT family, lane FROM job
-        WHERE ready AND next_part < parts AND (family, lane) > (queue.family, queue.lane)
-        ORDER BY family, lane LIMIT 1
-    ) AS next
-)
-SELECT family, lane FROM queue
-UNION
-SELECT owner.family, owner.lane
-FROM chunk CROSS JOIN LATERAL (
-    SELECT family, lane FROM job WHERE id = chunk.job_id AND state = 'running' AND ready LIMIT 1
-) AS owner
-WHERE chunk.state = 'running' AND lease_until < now()
-ORDER BY family, lane
+# The oldest that fit, by their parts: a large job goes alone, since what hangs on it goes with it.
+_DELETE_ENDED = """
+DELETE FROM job WHERE id = ANY (ARRAY (
+    SELECT id FROM (
+        SELECT id, sum(parts) OVER (ORDER BY ended_at, id) - parts AS parts_before FROM (
+            SELECT id, parts, ended_at FROM job
+            WHERE view = %(view)s AND ended_at < now() - make_interval(secs => %(keep)s)
+            ORDER BY ended_at, id LIMIT %(jobs)s
+        ) AS oldest
+    ) AS counted
+    WHERE parts_before < %(parts)s
+))
 """
 
 # How many jobs are settled per call: the dispatcher has other things to do, and comes back at once.
 SETTLE_AT_ONCE = 100
+DELETE_JOBS_AT_ONCE = 1000
+DELETE_PARTS_AT_ONCE = 20_000
 
 
 @map_errors()
@@ -153,9 +150,10 @@ def complete(
 
 
 @map_errors()
-def expire_due(conn: Connection[Any]) -> list[JobRow]:
-    """Closes jobs past their deadline, and gives them as they will be: state `expired`. End with `expire`."""
-    return _close_all(conn, _DUE, JobState.EXPIRED, JobState.QUEUED, JobState.RUNNING)
+def expire_due(conn: Connection[Any], *, skip: Collection[int] = ()) -> list[JobRow]:
+    """Closes jobs past their deadline, but for those to `skip`, and gives them as they will be: state
+    `expired`. End with `expire`."""
+    return _close_all(conn, _DUE, skip, JobState.EXPIRED, JobState.QUEUED, JobState.RUNNING)
 
 
 @map_errors()
@@ -168,10 +166,10 @@ def expire(
 
 
 @map_errors()
-def settle_cancelling(conn: Connection[Any]) -> list[JobRow]:
-    """Closes the cancelling jobs that no slot holds a live lease of, and gives them as they will be: state
-    `cancelled`. End with `finish_cancelled`."""
-    return _close_all(conn, _QUIET, JobState.CANCELLED, JobState.CANCELLING)
+def settle_cancelling(conn: Connection[Any], *, skip: Collection[int] = ()) -> list[JobRow]:
+    """Closes the cancelling jobs that no slot holds a live lease of, but for those to `skip`, and gives them
+    as they will be: state `cancelled`. End with `finish_cancelled`."""
+    return _close_all(conn, _QUIET, skip, JobState.CANCELLED, JobState.CANCELLING)
 
 
 @map_errors()
@@ -189,9 +187,13 @@ def release_due(conn: Connection[Any]) -> int:
 
 
 @map_errors()
-def waiting_families(conn: Connection[Any]) -> list[tuple[str, str]]:
-    """(family, lane) of all work that a slot could claim now, lost chunks included."""
-    return conn.execute(_WAITING).fetchall()
+def delete_ended(conn: Connection[Any], view: View, keep_seconds: float) -> int:
+    """Deletes jobs of a view that ended longer ago than this, with all that hangs on them, output files too.
+
+    Some at a time, the oldest first; how many.
+    """
+    values = {"view": view, "keep": keep_seconds, "jobs": DELETE_JOBS_AT_ONCE, "parts": DELETE_PARTS_AT_ONCE}
+    return conn.execute(_DELETE_ENDED, values).rowcount
 
 
 def _oldest(conn: Connection[Any], state: JobState, skip: Collection[int] = ()) -> JobRow | None:
@@ -201,8 +203,11 @@ def _oldest(conn: Connection[Any], state: JobState, skip: Collection[int] = ()) 
         return cursor.execute(statement, (state, list(skip))).fetchone()
 
 
-def _close_all(conn: Connection[Any], where: str, end: JobState, *before: JobState) -> list[JobRow]:
-    rows = conn.execute(f"SELECT id FROM job {where}", (SETTLE_AT_ONCE,)).fetchall()
+def _close_all(
+    conn: Connection[Any], where: str, skip: Collection[int], end: JobState, *before: JobState
+) -> list[JobRow]:
+    values = {"skip": list(skip), "most": SETTLE_AT_ONCE}
+    rows = conn.execute(f"SELECT id FROM job {where}", values).fetchall()
     closed = []
     for (job_id,) in rows:
         with conn.transaction(), conn.cursor(row_factory=class_row(JobRow)) as cursor:

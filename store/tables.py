@@ -180,6 +180,13 @@ class Job(Base):
         ),
         Index("ix_job_open", "state", "id", postgresql_where=text("ended_at IS NULL")),
         Index("ix_job_held", "id", postgresql_where=text("state = 'queued' AND NOT ready")),
+        Index(
+            "ix_job_wide",
+            "family", "cores",
+            postgresql_where=text("ready AND next_part < parts AND cores > 1"),
+        ),
+        Index("ix_job_noted", "id", postgresql_where=text("note IS NOT NULL")),
+        Index("ix_job_ended", "view", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         Index("ix_job_due", "deadline", postgresql_where=text("ended_at IS NULL AND deadline IS NOT NULL")),
         Index(None, "project_id", "id"),
     )  # fmt: skip

@@ -84,6 +84,9 @@ CREATE INDEX ix_job_ready_model ON job (family, lane, key_id, model, priority DE
     WHERE ready AND next_part < parts;
 CREATE INDEX ix_job_open ON job (state, id) WHERE ended_at IS NULL;
 CREATE INDEX ix_job_held ON job (id) WHERE state = 'queued' AND NOT ready;
+CREATE INDEX ix_job_wide ON job (family, cores) WHERE ready AND next_part < parts AND cores > 1;
+CREATE INDEX ix_job_noted ON job (id) WHERE note IS NOT NULL;
+CREATE INDEX ix_job_ended ON job (view, ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX ix_job_due ON job (deadline) WHERE ended_at IS NULL AND deadline IS NOT NULL;
 CREATE INDEX ix_job_project_id_id ON job (project_id, id);
 CREATE TABLE job_progress (

@@ -7,12 +7,20 @@ from typing import Any, Self
 import psycopg
 import pytest
 
-from store import chunks, items, lifecycle, results
+from store import chunks, items, lifecycle, results, waiting
 from store.db import connect
 
 Conn = psycopg.Connection[Any]
 KEYS = 20
 CLAIMS = 20  # more than the five after which Postgres may go over to a generic plan
+RECLAIM: dict[str, Any] = {
+    "lanes": ["interactive", "bulk"], "cores": 1, "lease_seconds": 30, "only_model": None,
+}  # fmt: skip
+SLOT_OF_ONE_CORE = """
+    WITH slot AS (
+        INSERT INTO slot (boot_id, host, pid, families, lease_until)
+        VALUES ('test', 'test', 1, '{echo}', 'infinity') RETURNING id
+    ) INSERT INTO slot_core SELECT 'test', 0, id FROM slot"""
 
 
 @pytest.fixture(scope="module", params=["analyzed", "never analyzed"])
@@ -136,7 +144,7 @@ def test_chunks_that_are_done_cost_a_takeover_nothing(conn: Conn, new_job: Calla
     conn.execute("VACUUM ANALYZE chunk")
     with conn.transaction(), Reads(conn, "chunk") as reads:
         for _ in range(CLAIMS):
-            chunks.reclaim(conn, slot_id=1, families=["echo"], cores=1, lease_seconds=30, only_model=None)
+            chunks.reclaim(conn, slot_id=1, families=["echo"], **RECLAIM)
     assert (reads.whole_scans, reads.rows) == (0, 0)
 
 
@@ -145,16 +153,42 @@ def test_the_looks_of_the_dispatcher_do_not_grow_with_the_queue(deep: Conn) -> N
         INSERT INTO chunk (job_id, lo, hi, token, lease_until)
         SELECT id, 0, 1, 1, now() - interval '1 day' FROM job WHERE state = 'queued' LIMIT 20"""
     with deep.transaction(force_rollback=True):
+        deep.execute(SLOT_OF_ONE_CORE)
         deep.execute(lost)
         with Reads(deep, "job") as reads:
             for _ in range(CLAIMS):
-                lifecycle.waiting_families(deep)
+                assert len(waiting.waiting_families(deep)) == 2
                 lifecycle.release_due(deep)
                 lifecycle.expire_due(deep)
                 lifecycle.settle_cancelling(deep)
-                chunks.reclaim(deep, slot_id=1, families=["echo"], cores=1, lease_seconds=30, only_model=None)
+                chunks.reclaim(deep, slot_id=1, families=["echo"], **RECLAIM)
     assert reads.whole_scans == 0
     assert reads.rows / CLAIMS <= 2 * 20 + 10
+
+
+def test_explaining_looks_at_the_jobs_that_no_slot_could_take_alone(deep: Conn) -> None:
+    stuck = """
+        INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, cores, lane, state, ready,
+                         items, parts)
+        SELECT family || n, 'job', 1, 2, '', family, '', 4, 'bulk', 'queued', true, 1, 1
+        FROM unnest('{echo,whisper}'::text[]) AS family CROSS JOIN generate_series(1, 10) AS n"""
+    with deep.transaction(force_rollback=True):
+        deep.execute(SLOT_OF_ONE_CORE)
+        deep.execute(stuck)
+        with Reads(deep, "job") as reads:
+            assert [waiting.explain(deep) for _ in range(CLAIMS)] == [20] + [0] * (CLAIMS - 1)
+    assert reads.whole_scans == 0
+    assert reads.rows / CLAIMS <= 2 * 20 + 10
+
+
+def test_deleting_ended_jobs_reads_no_others(deep: Conn) -> None:
+    with deep.transaction(force_rollback=True):
+        deep.execute("UPDATE job SET ended_at = now() - interval '9 days' WHERE suffix LIKE 'old__'")
+        with Reads(deep, "job") as reads:
+            deleted = [lifecycle.delete_ended(deep, "job", 86400) for _ in range(CLAIMS)]
+            assert deleted == [90] + [0] * (CLAIMS - 1)
+    assert reads.whole_scans == 0
+    assert reads.rows / CLAIMS <= 2 * 90
 
 
 @pytest.fixture(scope="module", params=["analyzed", "never analyzed"])

@@ -7,10 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, files, jobs, lifecycle, records
+from store import chunks, files, jobs, lifecycle, records, watch
 from store.chunks import Claim
 from store.files import OutputFile
 from store.ids import new_suffix
+from store.items import NewItem
 from store.jobs import NewJob
 from store.records import PartResult
 from store.states import FINAL_JOB_STATES, JOB_TRANSITIONS, JobState
@@ -99,11 +100,12 @@ def test_a_failed_job_says_why_and_takes_no_more_results(
     job_id = new_job(4)
     claim = take(default_size=2)
     record(conn, claim, 0)
+    watch.set_note(conn, [job_id], "waiting for its files")
     assert lifecycle.fail(conn, job_id, "model_load_failed", "no such tensor")
     assert record(conn, claim, 1).fenced
     assert take() is None
     job = wait_for(jobs.load, job_id)
-    assert (job.state, job.done) == (JobState.FAILED, 1)
+    assert (job.state, job.done, job.note) == (JobState.FAILED, 1, None)
     assert job.errors["data"][0]["code"] == "model_load_failed"
     assert not lifecycle.fail(conn, job_id, "server_error", "again")
 
@@ -176,15 +178,76 @@ def test_a_job_that_is_cancelled_while_its_file_is_read_is_not_queued(
     assert [job.id for job in lifecycle.settle_cancelling(conn)] == [job_id]
 
 
-def test_waiting_work_is_named_by_family_and_lane(conn: Conn, new_job: NewJobOf, take: Take) -> None:
-    assert lifecycle.waiting_families(conn) == []
-    for family, lane in [("echo", "bulk"), ("bert", "interactive"), ("bert", "bulk"), ("bert", "bulk")]:
-        new_job(1, family=family, lane=lane)
-    assert lifecycle.waiting_families(conn) == [("bert", "bulk"), ("bert", "interactive"), ("echo", "bulk")]
-    claim = take()
-    assert lifecycle.waiting_families(conn) == [("bert", "bulk"), ("bert", "interactive")]
-    chunks.release(conn, [claim.ref])
-    assert ("echo", "bulk") in lifecycle.waiting_families(conn)
+def test_a_job_to_skip_is_neither_closed_nor_given(
+    conn: Conn, new_job: NewJobOf, take: Take, wait_for: WaitFor
+) -> None:
+    due = [new_job(2, deadline_seconds=0.0) for _ in range(2)]
+    assert [job.id for job in lifecycle.expire_due(conn, skip=due[:1])] == due[1:]
+    assert take().job_id == due[0]
+    quiet = [new_job(1) for _ in range(2)]
+    for job_id in quiet:
+        wait_for(jobs.request_cancel, job_id)
+    assert [job.id for job in lifecycle.settle_cancelling(conn, skip=quiet[1:])] == quiet[:1]
+
+
+def count(conn: Conn, table: str) -> int:
+    row = conn.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def end(conn: Conn, claim: Claim, days_ago: float) -> None:
+    record(conn, claim, *range(claim.lo, claim.hi), chunk_done=True)
+    lifecycle.complete(conn, claim.job_id, OutputFile(filename="out", size_bytes=1), None)
+    conn.execute(
+        "UPDATE job SET ended_at = now() - make_interval(secs => %s) WHERE id = %s AND ended_at IS NOT NULL",
+        (days_ago * 86400, claim.job_id),
+    )
+
+
+def test_a_job_that_ended_long_ago_goes_with_all_that_hangs_on_it(
+    conn: Conn, new_job: NewJobOf, take: Take
+) -> None:
+    new_job([NewItem(custom_id="large", body=b"a", more_bodies=(b"b", b"c"))])
+    claim = take(default_size=3)
+    records.strike(conn, claim.job_id, 0, "SIGSEGV")
+    end(conn, claim, days_ago=2)
+    tables = ["job", "job_progress", "item", "item_part", "chunk", "result", "strike", "file"]
+    assert all(count(conn, table) for table in tables)
+    assert lifecycle.delete_ended(conn, "batch", 86400) == 1
+    assert {table: count(conn, table) for table in tables} == dict.fromkeys(tables, 0)
+
+
+def test_only_what_ended_that_long_ago_and_came_in_by_that_view_is_deleted(
+    conn: Conn, new_job: NewJobOf, take: Take
+) -> None:
+    kept = [new_job(1) for _ in range(2)]
+    for _ in kept:
+        end(conn, take(), days_ago=0.9)
+    kept.append(new_job(1, view="job"))
+    end(conn, take(), days_ago=2)
+    new_job(1)
+    end(conn, take(), days_ago=2)
+    open_job = new_job(1)
+    conn.execute("UPDATE job SET created_at = now() - interval '9 days' WHERE id = %s", (open_job,))
+    assert lifecycle.delete_ended(conn, "call", 86400) == 0
+    assert lifecycle.delete_ended(conn, "batch", 86400) == 1
+    left = [row[0] for row in conn.execute("SELECT id FROM job ORDER BY id").fetchall()]
+    assert left == [*kept, open_job]
+
+
+def test_jobs_are_deleted_oldest_first_and_as_many_as_have_not_too_many_parts(
+    conn: Conn, new_job: NewJobOf, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "DELETE_PARTS_AT_ONCE", 4)
+    made = []
+    for parts, days_ago in [(1, 2), (3, 3), (9, 4), (1, 1.5)]:
+        made.append(new_job(parts))
+        end(conn, take(default_size=9), days_ago)
+    left = []
+    while lifecycle.delete_ended(conn, "batch", 86400):
+        left.append([row[0] for row in conn.execute("SELECT id FROM job ORDER BY id").fetchall()])
+    assert left == [[made[0], made[1], made[3]], [made[3]], []]
 
 
 def test_closing_and_recording_at_once_never_leaves_a_result_that_was_not_measured(

@@ -215,6 +215,41 @@ def test_a_job_that_cannot_be_rendered_does_not_hold_up_the_others(
     assert [state_of(conn, job_id) for job_id in jobs_] == ["finalizing", "completed"]
 
 
+def cannot_render(*_: object, **__: object) -> Iterator[bytes]:
+    raise ValueError("nonsense")
+
+
+def test_jobs_that_end_early_and_cannot_be_rendered_are_let_be_for_a_while(
+    finalizer: Finalizer, database_url: str, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled, expired = (submit(database_url, [text(n)]) for n in range(2))
+    conn.execute("UPDATE job SET state = 'cancelling', ready = false WHERE id = %s", (cancelled,))
+    conn.execute("UPDATE job SET deadline = now() WHERE id = %s", (expired,))
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.finalization.render_lines", cannot_render)
+        assert not finalizer.step(conn)  # nothing has ended: the loop takes its time
+    assert not finalizer.step(conn)
+    assert (state_of(conn, cancelled), state_of(conn, expired)) == ("cancelling", "queued")
+    monkeypatch.setattr("tasks.finalization.time.monotonic", lambda: time.time() + 1e9)
+    assert finalizer.step(conn)
+    assert (state_of(conn, cancelled), state_of(conn, expired)) == ("cancelled", "expired")
+    assert not finalizer.step(conn)
+
+
+def test_many_jobs_that_cannot_be_rendered_delay_the_next_by_no_tick(
+    finalizer: Finalizer, database_url: str, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs_ = [submit(database_url, [text(n)]) for n in range(5)]
+    conn.execute("UPDATE job SET state = 'finalizing', ready = false")
+
+    def render(_: object, job: jobs.JobRow, **__: object) -> Iterator[bytes]:
+        return iter(()) if job.id == jobs_[-1] else cannot_render()
+
+    monkeypatch.setattr("tasks.finalization.render_lines", render)
+    assert finalizer.step(conn)
+    assert [state_of(conn, job_id) for job_id in jobs_] == ["finalizing"] * 4 + ["completed"]
+
+
 def test_a_file_that_cannot_be_read_fails_its_job_and_no_other(
     validator: Validator, hand_in: HandIn, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +278,29 @@ def test_waiting_work_that_nobody_hears_of_wakes_as_many_slots_as_there_are(
     assert redis.llen(PREFIX + "echo") == 2  # never more than there are slots
     for controller in controllers:
         controller.close()
+
+
+def test_no_slot_is_woken_for_work_that_none_could_take(
+    settings: Settings, database_url: str, conn: psycopg.Connection
+) -> None:
+    redis = connect(settings.redis_url or "")
+    wake_ups = WakeUps(make_app(settings), Signals(redis))
+    controller = open_slot(settings)
+    job_id = submit(database_url, [text(0)])
+    conn.execute("UPDATE job SET cores = 4")
+    wake_ups.repeat(conn)
+    assert redis.llen(PREFIX + "echo") == 0
+    with dispatching(settings):
+        wait_until(lambda: note_of(conn, job_id) is not None)
+    assert note_of(conn, job_id) == "needs 4 cores; the widest slot that serves family echo has 1"
+    controller.close()
+
+
+def note_of(conn: psycopg.Connection, job_id: int) -> str | None:
+    row = conn.execute("SELECT note FROM job WHERE id = %s", (job_id,)).fetchone()
+    assert row is not None
+    note: str | None = row[0]
+    return note
 
 
 @contextmanager
@@ -296,6 +354,38 @@ def test_expired_files_go_with_their_bytes(
     hand_in(line(0))
     [(blob,)] = conn.execute("UPDATE file SET expires_at = now() - interval '1 s' RETURNING blob").fetchall()
     conn.execute("UPDATE job SET state = 'failed', ended_at = now()")
-    Retention(open_blobs(settings)).prune(conn)
+    assert not Retention(settings, open_blobs(settings)).prune(conn)
     assert conn.execute("SELECT count(*) FROM file").fetchone() == (0,)
     assert not open_blobs(settings).path(blob).exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, ["batch 29 d", "call 23 h", "job 29 d", "open"]),
+        ({"keep_jobs_days": 0}, ["batch 29 d", "batch 31 d", "call 23 h", "job 29 d", "job 31 d", "open"]),
+        ({"keep_calls_hours": 0}, ["batch 29 d", "call 23 h", "call 25 h", "job 29 d", "open"]),
+        ({"keep_jobs_days": 0.5, "keep_calls_hours": 0.5}, ["open"]),
+    ],
+    ids=repr,
+)
+def test_ended_jobs_are_kept_as_long_as_the_settings_say(
+    settings: Settings,
+    database_url: str,
+    conn: psycopg.Connection,
+    changes: dict[str, float],
+    left: list[str],
+) -> None:
+    for view, hours in [("batch", 29 * 24), ("batch", 31 * 24), ("job", 29 * 24), ("job", 31 * 24),
+                        ("call", 23), ("call", 25)]:  # fmt: skip
+        name = f"{view} {hours} h" if hours < 48 else f"{view} {hours // 24} d"
+        conn.execute(
+            """UPDATE job SET suffix = %s, state = 'completed', ready = false,
+                              ended_at = now() - make_interval(hours => %s) WHERE id = %s""",
+            (name, hours, submit(database_url, [text(0)], view=view)),
+        )
+    conn.execute("UPDATE job SET suffix = 'open' WHERE id = %s", (submit(database_url, [text(0)]),))
+    retention = Retention(settings.model_copy(update=changes), open_blobs(settings))
+    while retention.prune(conn):
+        pass
+    assert [name for (name,) in conn.execute("SELECT suffix FROM job ORDER BY suffix")] == left
