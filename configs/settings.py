@@ -3,12 +3,19 @@
 Every field is listed in `.env.example`; a test holds the two against each other.
 """
 
+import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "BATCHYARD_"
+# Variables of ours that are no settings: of the client commands, of `make bindings`, of `make test`, and what
+# `up` tells the parts that it starts.
+OTHER_VARIABLES = ("URL", "WHEELS", "REQUIRE_BINDINGS", "PART_OF_UP")
 
 
 def default_home() -> Path:
@@ -32,9 +39,7 @@ class Settings(BaseSettings):
     """Everything that an operator can set. Units are in the names; sizes are bytes unless said."""
 
     # An empty variable counts as unset: compose files and .env files cannot leave one out.
-    model_config = SettingsConfigDict(
-        env_prefix="BATCHYARD_", env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     home: Path = Field(
         default_factory=default_home,
@@ -94,6 +99,53 @@ class Settings(BaseSettings):
     )
     log_format: Literal["json", "console"] = Field("console", description="structured logs as JSON or text")
 
+    @field_validator("home")
+    @classmethod
+    def _is_a_folder(cls, home: Path) -> Path:
+        """It may not be there yet; a file in its place, or on the way to it, cannot become one."""
+        found = next((path for path in (home, *home.absolute().parents) if os.path.lexists(path)), home)
+        if os.path.lexists(found) and not os.path.isdir(found):
+            raise ValueError(f"{found} is not a folder")
+        return home
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, url: str | None) -> str | None:
+        return _with_scheme(url, "postgresql", "postgres")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str | None) -> str | None:
+        return _with_scheme(url, "redis", "rediss", "unix")
+
+    @field_validator("blob_url")
+    @classmethod
+    def _is_a_file_url(cls, url: str | None) -> str | None:
+        if url is not None and url.startswith("s3:"):
+            raise ValueError("blobs in S3 are not built yet; name a folder that is shared with file:///…")
+        if url is not None and not url.startswith("file:///"):
+            raise ValueError("must read file:///…, an absolute path")
+        return url
+
     @property
     def specs_folder(self) -> Path:
         return self.specs or self.home / "specs"
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """Variables that begin like ours and mean nothing, each with the known one that is nearest to it."""
+    known = {*(name.upper() for name in Settings.model_fields), *OTHER_VARIABLES}
+    found = []
+    for variable in sorted(environment):
+        name = variable.upper().removeprefix(PREFIX)
+        if variable.upper().startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)  # without the prefix, which all have in common
+            found.append((variable, PREFIX + near[0] if near else None))
+    return found
+
+
+def _with_scheme(url: str | None, *schemes: str) -> str | None:
+    """A URL's password may stand in it: the message does not repeat it."""
+    if url is not None and not any(url.startswith(f"{scheme}://") for scheme in schemes):
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    return url

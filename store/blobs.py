@@ -117,13 +117,10 @@ class BlobWriter:
 
 
 def open_blobs(settings: Settings) -> Blobs:
-    """The blobs of this installation. Raises ValueError for a `blob_url` that is not `file:///…`."""
+    """The blobs of this installation. `Settings` lets no other `blob_url` pass than `file:///…`."""
     if settings.blob_url is None:
         return Blobs(settings.home / "blobs")
-    url = urlsplit(settings.blob_url)
-    if url.scheme != "file" or url.netloc or not url.path.startswith("/"):
-        raise ValueError(f"BATCHYARD_BLOB_URL must be file:///…, not {settings.blob_url!r}")
-    return Blobs(Path(unquote(url.path)))
+    return Blobs(Path(unquote(urlsplit(settings.blob_url).path)))
 
 
 def _sync_folder(folder: Path) -> None:

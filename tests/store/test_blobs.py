@@ -92,9 +92,3 @@ def test_blobs_lie_in_the_home_or_where_the_url_says(tmp_path: Path) -> None:
     elsewhere = f"file://{tmp_path}/some%20where"
     blob = open_blobs(Settings(home=tmp_path, blob_url=elsewhere)).create().commit()
     assert (tmp_path / "some where" / blob.name[:2] / blob.name).is_file()
-
-
-@pytest.mark.parametrize("url", ["s3://bucket", "file:relative", "file://host/path", "/plain/path"])
-def test_a_blob_url_that_is_no_local_file_url_is_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(ValueError, match="BATCHYARD_BLOB_URL"):
-        open_blobs(Settings(home=tmp_path, blob_url=url))
