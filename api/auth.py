@@ -24,6 +24,12 @@ _ANYBODY = ""  # what an open door is remembered under
 class KeyMissing(RuntimeError):
     """The service would be open to other machines: it must not start."""
 
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"binding {host} opens the service to other machines, and no API key exists; "
+            "set BATCHYARD_API_KEY, or bind 127.0.0.1"
+        )
+
 
 class Keys:
     """Resolves Authorization headers to callers."""
@@ -39,10 +45,7 @@ class Keys:
             if bootstrap is not None:
                 await keys.ensure(conn, bootstrap, "bootstrap")
             elif not is_loopback(self._host) and not await keys.any_key(conn):
-                raise KeyMissing(
-                    f"binding {self._host} opens the service to other machines, and no API key exists; "
-                    "set BATCHYARD_API_KEY, or bind 127.0.0.1"
-                )
+                raise KeyMissing(self._host)
 
     async def caller(self, authorization: str | None) -> Caller:
         """Raises `ApiError` (invalid_api_key), `DatabaseUnavailable`."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.environment import settings_from
+from cli.errors import WrongSetting
 from cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -28,34 +29,42 @@ def check(
 ) -> None:
     """Say by the exit code whether a part of the service works here: 0, or 3 with the reason."""
     settings = settings_from()
-    works = _api_answers(settings) if part is Checked.API else _database_says(settings, part)
-    if not works:
-        typer.echo(f"batchyard: no {part} at work here", err=True)
+    failure = _api_failure(settings) if part is Checked.API else _database_failure(settings, part)
+    if failure:
+        typer.echo(f"batchyard: {failure}", err=True)
         raise typer.Exit(ExitCode.UNREACHABLE)
     typer.echo("ok")
 
 
-def _api_answers(settings: "Settings") -> bool:
-    """Whether GET /ready says 200."""
+def _api_failure(settings: "Settings") -> str | None:
+    """What is wrong unless GET /ready says 200."""
     import httpx
 
-    from tasks.startup import url_of
+    from tasks.address import url_of
 
+    url = f"{url_of(settings)}/ready"
     try:
-        return httpx.get(f"{url_of(settings)}/ready", timeout=TIMEOUT_SECONDS).status_code == 200
-    except httpx.TransportError:
-        return False
+        status = httpx.get(url, timeout=TIMEOUT_SECONDS, trust_env=False).status_code
+    except httpx.TransportError as error:
+        reason = str(error) or type(error).__name__
+        return f"no api answers at {url} (BATCHYARD_HOST, BATCHYARD_PORT): {reason}"
+    return None if status == 200 else f"the api at {url} is not ready: it answers with status {status}"
 
 
-def _database_says(settings: "Settings", part: Checked) -> bool:
-    """Raises DatabaseUnavailable."""
+def _database_failure(settings: "Settings", part: Checked) -> str | None:
+    """What is wrong unless the database knows of the part. Raises DatabaseUnavailable."""
     import socket
 
     from store import db, leadership, slots
 
     if settings.database_url is None:
-        raise typer.BadParameter("BATCHYARD_DATABASE_URL is not set", param_hint="PART")
+        raise WrongSetting(
+            f"BATCHYARD_DATABASE_URL is not set: the database knows whether a {part} is at work"
+        )
     with db.connect(settings.database_url, name="batchyard check") as conn:
         if part is Checked.DISPATCHER:
-            return leadership.exists(conn)
-        return slots.count_on(conn, socket.gethostname()) > 0
+            return None if leadership.exists(conn) else "no dispatcher leads on this database"
+        host = socket.gethostname()
+        return (
+            None if slots.count_on(conn, host) else f"no slot of this host ({host}) is alive in this database"
+        )

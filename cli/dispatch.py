@@ -1,13 +1,12 @@
 """`batchyard dispatch`: the dispatcher alone."""
 
-from cli.environment import settings_from
+from cli.part import check_database, settings_of_part
 
 
 def dispatch() -> None:
     """Validate, repeat lost wake-ups, settle jobs and prune. Several may run; one of them leads."""
-    from configs import logging
     from tasks import dispatcher
 
-    settings = settings_from()
-    logging.configure(settings)
+    settings = settings_of_part()
+    check_database(settings)
     dispatcher.run(settings)

@@ -12,22 +12,24 @@ class ExitCode(IntEnum):
     USAGE = 2  # wrong arguments or settings
     UNREACHABLE = 3  # the service, or the database or Redis under it, does not answer
     INCOMPLETE = 4  # the job ended, and not every item has succeeded
-    REFUSED = 5  # it will not start like this: home in use, port taken, no key on an open address
+    REFUSED = (
+        5  # it cannot start here and now: home in use, port taken, cores taken, no key for an open address
+    )
     INTERRUPTED = 130  # Ctrl-C; what was submitted goes on
 
 
 # By module and class, so that a command which does not need httpx or psycopg does not import them:
-# an error of a module that was never imported cannot be in the air.
+# an error of a module that was never imported cannot be in the air. The first that fits counts.
 EXPECTED = (
     ("cli.client", "ServiceUnreachable", ExitCode.UNREACHABLE),
-    ("cli.client", "ServiceUnreachable", ExitCode.UNREACHABLE),
     ("cli.errors", "CommandFailed", ExitCode.FAILED),
+    ("cli.errors", "WrongSetting", ExitCode.USAGE),
     ("httpx", "TransportError", ExitCode.UNREACHABLE),
     ("store.errors", "DatabaseUnavailable", ExitCode.UNREACHABLE),
     ("store.errors", "StoreError", ExitCode.REFUSED),
     ("api.auth", "KeyMissing", ExitCode.REFUSED),
-    ("tasks.slots", "PlanRefused", ExitCode.REFUSED),
-    ("tasks.supervisor", "StartRefused", ExitCode.REFUSED),
+    ("tasks.refusals", "ArgumentRefused", ExitCode.USAGE),
+    ("tasks.refusals", "StartRefused", ExitCode.REFUSED),
     ("configs.spec_files", "InvalidSpec", ExitCode.FAILED),
     ("backends.errors", "BackendError", ExitCode.FAILED),
 )

@@ -3,6 +3,7 @@
 import typer
 
 from cli.environment import settings_from
+from cli.errors import WrongSetting
 
 
 def migrate() -> None:
@@ -12,9 +13,7 @@ def migrate() -> None:
 
     settings = settings_from()
     if settings.database_url is None:
-        raise typer.BadParameter(
-            "BATCHYARD_DATABASE_URL is not set; `batchyard up` migrates the embedded Postgres"
-        )
+        raise WrongSetting("BATCHYARD_DATABASE_URL is not set; `batchyard up` migrates the embedded Postgres")
     logging.configure(settings)
     migrate.upgrade(settings.database_url)
     typer.echo(f"migrated to {migrate.current(settings.database_url)}")

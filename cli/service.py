@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.environment import warn_of_strange_variables
+
 if TYPE_CHECKING:
     from cli.client import Client
 
@@ -24,6 +26,7 @@ def connect(url: str, api_key: str | None) -> "Client":
     """A client of the service; a URL that is none is a usage error."""
     from cli.client import Client
 
+    warn_of_strange_variables()
     try:
         return Client(url, api_key)
     except ValueError as error:

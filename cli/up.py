@@ -1,11 +1,14 @@
 """`batchyard up`: the whole service in the foreground."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.environment import settings_from
+
+if TYPE_CHECKING:
+    from configs.settings import Settings
 
 
 def up(
@@ -31,8 +34,20 @@ def up(
 
     settings = settings_from(home=home, host=host, port=port, slots=slots, families=families)
     logging.configure(settings)
+    _check_exposure(settings)
     startup.up(
         settings,
         models=[name.strip() for name in models.split(",") if name.strip()],
         announce=lambda url: typer.echo(f"ready {url}"),
     )
+
+
+def _check_exposure(settings: "Settings") -> None:
+    """Refuse an open address in a new home, where there can be no key, before a database is made. In any
+    other home the API looks for one. Raises `KeyMissing`."""
+    if settings.host == "127.0.0.1" or settings.api_key or settings.database_url:
+        return
+    from api.auth import KeyMissing, is_loopback
+
+    if not is_loopback(settings.host) and not (settings.home / "postgres").exists():
+        raise KeyMissing(settings.host)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.environment import settings_from
+from cli.part import check_database, settings_of_part
 
 
 def worker(
@@ -16,12 +16,15 @@ def worker(
     ] = None,
 ) -> None:
     """Be one slot: compute what is queued for its families, on cores of its own."""
-    from configs import logging
-    from tasks import worker
-    from tasks.slots import parse_cores, parse_families
+    import os
 
-    settings = settings_from(families=families)
-    logging.configure(settings)
+    from tasks import worker
+    from tasks.slots import check_sets, parse_cores, parse_families
+
+    settings = settings_of_part(families=families)
     wanted = None if cores == "auto" else parse_cores(cores)
+    if wanted is not None:
+        check_sets([wanted], sorted(os.sched_getaffinity(0)))
     parse_families(settings.families)
+    check_database(settings)
     raise typer.Exit(worker.run(settings, settings.families, wanted))

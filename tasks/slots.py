@@ -12,12 +12,9 @@ from pathlib import Path
 
 from backends.registry import FAMILIES
 from configs.models import ModelSpec
+from tasks.refusals import PlanRefused, StartRefused
 
 CORE_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
-
-
-class PlanRefused(Exception):
-    """A slot plan that cannot be carried out here; the message has the numbers and what to do."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,13 @@ def plan(
         sets = _evenly(available, int(slots))
     else:
         sets = [tuple(parse_cores(part)) for part in slots.split(",")]
-        _check_sets(sets, available)
+        check_sets(sets, available)
     return [SlotPlan(cores, served) for cores in sets]
 
 
 def check_memory(plans: Sequence[SlotPlan], specs: Iterable[ModelSpec], memory_mb: int) -> None:
-    """Refuse a plan whose slots cannot all hold the largest model that each may have to load."""
+    """Refuse a plan whose slots cannot all hold the largest model that each may have to load. Raises
+    `StartRefused` with the numbers: another day there may be more memory."""
     known = [spec for spec in specs if spec.memory_mb]
     largest = [_largest(slot, known) for slot in plans]
     needed = sum(spec.memory_mb or 0 for spec in largest if spec)
@@ -56,7 +54,7 @@ def check_memory(plans: Sequence[SlotPlan], specs: Iterable[ModelSpec], memory_m
         return
     spec = max((spec for spec in largest if spec), key=lambda spec: spec.memory_mb or 0)
     fitting = memory_mb // (spec.memory_mb or 1)
-    raise PlanRefused(
+    raise StartRefused(
         f"{len(plans)} slots need {needed:,} MB of memory for engines ({spec.memory_mb:,} MB each with model "
         f"'{spec.name}'), and there are {memory_mb:,} MB: "
         + (f"start with --slots {fitting}" if fitting else "this model does not fit")
@@ -94,6 +92,19 @@ def parse_cores(text: str) -> list[int]:
     return sorted(cores)
 
 
+def check_sets(sets: Sequence[Sequence[int]], available: Sequence[int]) -> None:
+    """Refuse core sets that share a core, or have one that is not `available`. Raises `PlanRefused`."""
+    named = [core for cores in sets for core in cores]
+    twice = sorted({core for core in named if named.count(core) > 1})
+    if twice:
+        raise PlanRefused(f"core {twice[0]} is in two core sets: a core belongs to one slot")
+    missing = sorted(set(named).difference(available))
+    if missing:
+        raise PlanRefused(
+            f"core {missing[0]} is not there: this process may use {', '.join(map(str, available))}"
+        )
+
+
 def boot_id() -> str:
     """The kernel's id of this boot: the same in every container of a host, another after a restart."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -110,18 +121,6 @@ def _evenly(available: Sequence[int], count: int) -> list[tuple[int, ...]]:
     width, wider = divmod(len(available), count)
     ends = [number * width + min(number, wider) for number in range(count + 1)]
     return [tuple(available[start:end]) for start, end in pairwise(ends)]
-
-
-def _check_sets(sets: Sequence[tuple[int, ...]], available: Sequence[int]) -> None:
-    named = [core for cores in sets for core in cores]
-    twice = sorted({core for core in named if named.count(core) > 1})
-    if twice:
-        raise PlanRefused(f"core {twice[0]} is in two core sets: a core belongs to one slot")
-    missing = sorted(set(named).difference(available))
-    if missing:
-        raise PlanRefused(
-            f"core {missing[0]} is not there: this process may use {', '.join(map(str, available))}"
-        )
 
 
 def _largest(slot: SlotPlan, specs: Iterable[ModelSpec]) -> ModelSpec | None:

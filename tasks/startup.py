@@ -1,6 +1,7 @@
-"""`batchyard up`, step by step: home, Postgres and Redis, schema, models, slot plan, then every process.
+"""`batchyard up`, step by step: slot plan, home, address, Postgres and Redis, schema, models, every process.
 
-A step that may take longer than two seconds says so in the log.
+What can be refused is refused before anything is made. A step that may take longer than two seconds says so
+in the log.
 """
 
 import http.client
@@ -26,10 +27,12 @@ from configs.settings import Settings
 from configs.spec_files import load_catalogue
 from store import db, migrate, slots
 from store.embedded.services import EmbeddedServices, Urls
+from tasks.address import listen, url_of
 from tasks.children import ChildSpec
+from tasks.refusals import ArgumentRefused
 from tasks.signal_watch import SignalWatch, Stopped
 from tasks.slots import SlotPlan, boot_id, check_memory, plan
-from tasks.supervisor import StartRefused, Supervisor
+from tasks.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
 
@@ -44,21 +47,23 @@ PULL_LOG_SECONDS = 2.0
 def up(settings: Settings, models: Sequence[str], announce: Callable[[str], None]) -> None:
     """Run the whole service until a request to stop; `announce` gets its URL once calls are answered.
 
-    Raises `StartRefused`, `PlanRefused`, `StoreError` or `BackendError` when it cannot start like this.
+    Raises `StartRefused`, `StoreError` or `BackendError` when it cannot start like this.
     """
+    specs = choose_models(settings, models)
+    plans = plan_slots(settings, specs)
     services = EmbeddedServices(
         settings.home, database_url=settings.database_url, redis_url=settings.redis_url
     )
     with SignalWatch() as watch, ExitStack() as stack, suppress(Stopped):
         stack.callback(services.stop)
         with watch.interrupting():
-            urls = services.start()
+            services.hold()
             listener = stack.enter_context(listen(settings))
-            settings = _completed(settings, urls, listener)
-            plans = _make_ready(settings, models)
+            settings = _completed(settings, services.start(), listener)
+            _make_ready(settings, specs if models else [])
         supervisor = Supervisor(
             child_specs(plans, listener),
-            env={**os.environ, **environment_of(settings)},
+            env={**os.environ, **environment_of(settings), "BATCHYARD_PART_OF_UP": "1"},
             services=services,
             watch=watch,
             ready=partial(answers, settings, len(plans)),
@@ -76,33 +81,18 @@ def _completed(settings: Settings, urls: Urls, listener: socket.socket) -> Setti
     return settings.model_copy(update={**urls._asdict(), "home": settings.home.resolve(), "port": port})
 
 
-def _make_ready(settings: Settings, models: Sequence[str]) -> list[SlotPlan]:
-    """Everything that must be done before the first child."""
+def _make_ready(settings: Settings, specs: Sequence[ModelSpec]) -> None:
+    """Everything that must be done before the first child; `specs` are to be at hand then."""
     assert settings.database_url is not None
     migrate.upgrade(settings.database_url)
     free_dead_slots(settings)
-    return plan_slots(settings, pull_models(settings, models))
+    for spec in specs:
+        pull(spec, settings, runtimes=[best_runtime(spec)], progress=PullLog())
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Bind the API's address here and hand the socket down: a taken port is known at once, port 0 has a
-    number, and callers wait instead of being refused while a dead API is started again."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise StartRefused(
-            f"cannot bind {settings.host} port {settings.port}: {error.strerror}; choose another with --port"
-        ) from None
-    return listener
-
-
-def pull_models(settings: Settings, names: Sequence[str]) -> list[ModelSpec]:
-    """Have the files of these models at hand. Returns the models to plan for: them, or what is pulled."""
+def choose_models(settings: Settings, names: Sequence[str]) -> list[ModelSpec]:
+    """The models to plan for: those of these names, or all that have been pulled. Raises `ArgumentRefused`,
+    and `BackendError` for one that no runtime here can load."""
     catalogue = load_catalogue(settings)
     for broken in catalogue.broken:
         log.warning("spec.broken", where=str(broken))
@@ -113,14 +103,14 @@ def pull_models(settings: Settings, names: Sequence[str]) -> list[ModelSpec]:
         spec = catalogue.find(name)
         if spec is None:
             known = ", ".join(sorted(catalogue.specs)) or "none"
-            raise StartRefused(f"there is no model '{name}'; known are {known}")
-        pull(spec, settings, runtimes=[best_runtime(spec)], progress=PullLog())
+            raise ArgumentRefused(f"there is no model '{name}'; known are {known}")
+        best_runtime(spec)
         specs.append(spec)
     return specs
 
 
 def plan_slots(settings: Settings, specs: Sequence[ModelSpec]) -> list[SlotPlan]:
-    """The slots of this host by the settings. Raises `PlanRefused`."""
+    """The slots of this host by the settings. Raises `StartRefused`."""
     plans = plan(settings.slots, sorted(os.sched_getaffinity(0)), specs, families=settings.families)
     free_mb = int(psutil.virtual_memory().available * MEMORY_SHARE) // 1024**2
     check_memory(plans, specs, settings.memory_mb or free_mb)
@@ -143,12 +133,6 @@ def child_specs(plans: Sequence[SlotPlan], listener: socket.socket) -> list[Chil
 def environment_of(settings: Settings) -> dict[str, str]:
     """The variables that make a child read the same settings."""
     return {f"BATCHYARD_{name.upper()}": str(value) for name, value in settings if value is not None}
-
-
-def url_of(settings: Settings) -> str:
-    """Where this host reaches the API."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def answers(settings: Settings, slot_count: int) -> bool:

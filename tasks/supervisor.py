@@ -10,6 +10,7 @@ from store.embedded.errors import ServiceError
 from store.embedded.services import EmbeddedServices
 from store.errors import StoreError
 from tasks.children import Backoff, Child, ChildSpec
+from tasks.refusals import StartRefused
 from tasks.signal_watch import SignalWatch
 
 log = structlog.get_logger(__name__)
@@ -19,10 +20,6 @@ GIVE_UP_FAILURES = 4  # of one child in a row, while the service has not been re
 READY_LOOK_SECONDS = 0.05
 IDLE_LOOK_SECONDS = 5.0  # a look for no reason: a signal or the end of a child wakes the loop at once
 STOP_LOOK_SECONDS = 0.1
-
-
-class StartRefused(Exception):
-    """The service cannot start like this; the message says what to do."""
 
 
 class Supervisor:

@@ -78,7 +78,7 @@ def closed_folder(path: Path, account: Account) -> Path | None:
 def _owner(folder: Path) -> int | None:
     try:
         return folder.stat().st_uid
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # behind a file: `make_home` says which
         return None
     except PermissionError as error:
         raise HomeRefused(

@@ -42,19 +42,25 @@ class EmbeddedServices:
         self._database_url = database_url
         self._redis_url = redis_url
         self._durable = durable
+        self._account: Account | None = None
         self._lock: HomeLock | None = None
         self._services: list[Service] = []
 
+    def hold(self) -> None:
+        """Take the home, made if need be, and start nothing yet. Raises `HomeRefused`."""
+        self._account = service_account(self._home / "postgres")
+        make_home(self._home, self._account)
+        self._lock = HomeLock(self._home)
+
     def start(self) -> Urls:
-        """Take the home, start what is wanted, and say where everything answers.
+        """Start what is wanted in the home, taking it if need be, and say where everything answers.
 
         Raises `HomeRefused`, `NotEmbeddable` or `ServiceFailed`; nothing is left running then.
         """
-        account = service_account(self._home / "postgres")
-        make_home(self._home, account)
-        self._lock = HomeLock(self._home)
+        if self._lock is None:
+            self.hold()
         try:
-            return self._start(account)
+            return self._start(self._account)
         except BaseException:
             self.stop()
             raise

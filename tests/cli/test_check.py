@@ -3,40 +3,51 @@
 import http.server
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from typer.testing import CliRunner
 
 from cli.check import Checked
 from cli.exit_codes import ExitCode
-from cli.main import app
 from store import db, leadership, slots
 from tasks.slots import boot_id
+from tests.cli.conftest import Outcome, Run
 from tests.fixtures.stack import Stack
 
-
-def check(part: str, **settings: str) -> int:
-    env = {f"BATCHYARD_{name.upper()}": value for name, value in settings.items()}
-    return CliRunner().invoke(app, ["check", part], env=env).exit_code
+Check = Callable[..., Outcome]
 
 
-def test_a_dispatcher_is_there_while_one_leads(database_url: str) -> None:
-    assert check("dispatcher", database_url=database_url) == ExitCode.UNREACHABLE
+@pytest.fixture
+def check(run: Run, monkeypatch: pytest.MonkeyPatch) -> Check:
+    """`check(part, setting=value)` as a health check would."""
+
+    def check(part: str, **settings: str) -> Outcome:
+        with monkeypatch.context() as patched:
+            for name, value in settings.items():
+                patched.setenv(f"BATCHYARD_{name.upper()}", value)
+            return run("check", part)
+
+    return check
+
+
+def test_a_dispatcher_is_there_while_one_leads(check: Check, database_url: str) -> None:
+    assert check("dispatcher", database_url=database_url).code == ExitCode.UNREACHABLE
     with db.connect(database_url, name="leader") as conn:
         assert leadership.take(conn)
-        assert check("dispatcher", database_url=database_url) == ExitCode.OK
-    assert check("dispatcher", database_url=database_url) == ExitCode.UNREACHABLE
+        assert check("dispatcher", database_url=database_url).code == ExitCode.OK
+    assert check("dispatcher", database_url=database_url).code == ExitCode.UNREACHABLE
 
 
-def test_another_lock_or_database_is_no_dispatcher(database_url: str, empty_database_url: str) -> None:
+def test_another_lock_or_database_is_no_dispatcher(
+    check: Check, database_url: str, empty_database_url: str
+) -> None:
     with (
         db.connect(database_url, name="other lock") as conn,
         db.connect(empty_database_url, name="other database") as other,
     ):
         conn.execute("SELECT pg_advisory_lock(%s)", (leadership.LOCK + 1,))
         assert leadership.take(other)
-        assert check("dispatcher", database_url=database_url) == ExitCode.UNREACHABLE
+        assert check("dispatcher", database_url=database_url).code == ExitCode.UNREACHABLE
 
 
 @pytest.mark.parametrize(
@@ -48,7 +59,7 @@ def test_another_lock_or_database_is_no_dispatcher(database_url: str, empty_data
     ],
 )
 def test_a_worker_is_there_while_a_slot_of_this_host_holds_its_lease(
-    database_url: str, host: str, lease_seconds: float, code: ExitCode
+    check: Check, database_url: str, host: str, lease_seconds: float, code: ExitCode
 ) -> None:
     with db.connect(database_url, name="slot") as conn:
         slots.register(
@@ -61,7 +72,7 @@ def test_a_worker_is_there_while_a_slot_of_this_host_holds_its_lease(
             available=[0],
             lease_seconds=lease_seconds,
         )
-    assert check("worker", database_url=database_url) == code
+    assert check("worker", database_url=database_url).code == code
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -86,22 +97,41 @@ def answering() -> Iterator[http.server.HTTPServer]:
 
 
 def test_the_api_is_there_while_it_is_ready(
-    answering: http.server.HTTPServer, monkeypatch: pytest.MonkeyPatch
+    check: Check, answering: http.server.HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = str(answering.server_port)
-    assert check("api", host="0.0.0.0", port=port) == ExitCode.OK
+    assert check("api", host="0.0.0.0", port=port).code == ExitCode.OK
     monkeypatch.setattr(Answering, "status", 503)
-    assert check("api", port=port) == ExitCode.UNREACHABLE
+    ended = check("api", port=port)
+    assert ended.code == ExitCode.UNREACHABLE
+    assert f"http://127.0.0.1:{port}/ready is not ready: it answers with status 503" in ended.err
 
 
-def test_no_database_url_is_a_usage_error() -> None:
-    assert check("worker", database_url="") == ExitCode.USAGE
+def test_an_api_that_does_not_answer_is_named_by_its_address(check: Check) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    ended = check("api", port=port)
+    assert ended.code == ExitCode.UNREACHABLE
+    assert f"no api answers at http://127.0.0.1:{port}/ready" in ended.err
 
 
-def test_an_unknown_part_is_a_usage_error() -> None:
-    assert check("workers") == ExitCode.USAGE
+def test_no_database_url_is_a_usage_error(check: Check) -> None:
+    ended = check("worker", database_url="")
+    assert (ended.code, ended.err.count("\n")) == (ExitCode.USAGE, 1)
+    assert "BATCHYARD_DATABASE_URL is not set" in ended.err
 
 
-def test_every_part_of_a_running_service_is_found(stack: Stack) -> None:
+def test_a_database_without_tables_is_one_line(check: Check, empty_database_url: str) -> None:
+    ended = check("worker", database_url=empty_database_url)
+    assert (ended.code, ended.err.count("\n")) == (ExitCode.UNREACHABLE, 1)
+    assert "batchyard migrate" in ended.err
+
+
+def test_an_unknown_part_is_a_usage_error(check: Check) -> None:
+    assert check("workers").code == ExitCode.USAGE
+
+
+def test_every_part_of_a_running_service_is_found(check: Check, stack: Stack) -> None:
     settings = {"database_url": stack.database_url, "port": stack.url.rpartition(":")[2]}
-    assert {part: check(part, **settings) for part in Checked} == dict.fromkeys(Checked, ExitCode.OK)
+    codes = {part: check(part, **settings).code for part in Checked}
+    assert codes == dict.fromkeys(Checked, ExitCode.OK)

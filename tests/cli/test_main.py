@@ -10,11 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from cli import main as cli_main
+from cli.environment import _warn_once
 from cli.exit_codes import EXPECTED, ExitCode, exit_code_of
 from configs.settings import Settings
 from store.embedded.errors import HomeRefused
 from store.errors import DatabaseUnavailable, StoreError
+from tasks.refusals import PlanRefused, StartRefused
 from tests.cli.conftest import Run
+from tests.fixtures.fake_service import FakeService
 from tests.fixtures.processes import REPOSITORY
 
 HEAVY = {"celery", "fastapi", "httpx", "numpy", "psycopg", "pydantic", "redis", "sqlalchemy", "structlog"}
@@ -31,6 +34,11 @@ def test_every_expected_error_exists() -> None:
         assert issubclass(getattr(import_module(module), name), Exception)
 
 
+def test_no_expected_error_stands_twice() -> None:
+    names = [(module, name) for module, name, _ in EXPECTED]
+    assert len(names) == len(set(names))
+
+
 def test_the_documentation_has_every_exit_code() -> None:
     table = (REPOSITORY / "docs" / "operations.md").read_text().partition("## Exit codes")[2]
     documented = re.findall(r"^\| (\d+) \|", table.partition("\n## ")[0], re.MULTILINE)
@@ -41,6 +49,8 @@ def test_the_exit_code_is_that_of_the_nearest_kind() -> None:
     assert exit_code_of(DatabaseUnavailable("away")) is ExitCode.UNREACHABLE
     assert exit_code_of(HomeRefused("closed")) is ExitCode.REFUSED
     assert exit_code_of(StoreError("other")) is ExitCode.REFUSED
+    assert exit_code_of(StartRefused("port taken")) is ExitCode.REFUSED
+    assert exit_code_of(PlanRefused("no such core")) is ExitCode.USAGE
     assert exit_code_of(KeyError("a defect")) is None
 
 
@@ -64,6 +74,60 @@ def test_a_wrong_setting_is_a_usage_error_that_names_its_variable(
     assert ended.code == ExitCode.USAGE
     assert "BATCHYARD_PORT" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_wrong_option_is_named_as_the_option(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    ended = run("up", "--home", tmp_path / "file")
+    assert (ended.code, ended.err) == (2, f"batchyard: --home: {tmp_path}/file is not a folder\n")
+    monkeypatch.setenv("BATCHYARD_HOME", str(tmp_path / "file"))
+    ended = run("doctor")
+    assert (ended.code, ended.err) == (2, f"batchyard: BATCHYARD_HOME: {tmp_path}/file is not a folder\n")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("BATCHYARD_DATABASE_URL", "mysql://x", "must begin with postgresql://"),
+        ("BATCHYARD_REDIS_URL", "http://x", "must begin with redis://"),
+        ("BATCHYARD_BLOB_URL", "s3://x", "blobs in S3 are not built yet"),
+    ],
+)
+def test_a_url_of_the_wrong_kind_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for command in ("up", "dispatch", "doctor"):
+        ended = run(command)
+        assert (ended.code, ended.err.count("\n")) == (ExitCode.USAGE, 1)
+        assert ended.err.startswith(f"batchyard: {variable}: {message}")
+
+
+def test_a_variable_that_means_nothing_is_named_once(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHYARD_ULR", "http://elsewhere")
+    _warn_once.cache_clear()
+    warning = (
+        "batchyard: warning: BATCHYARD_ULR is not a setting and does nothing; did you mean BATCHYARD_URL?"
+    )
+    assert run("embed", "-", stdin=b"a").err.splitlines().count(warning) == 1
+    assert warning not in run("embed", "-", stdin=b"a").err
+    _warn_once.cache_clear()
+    monkeypatch.setenv("BATCHYARD_PART_OF_UP", "1")
+    assert warning not in run("embed", "-", stdin=b"a").err
+
+
+def test_a_folder_of_specs_that_is_not_there_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _warn_once.cache_clear()
+    monkeypatch.setenv("BATCHYARD_SPECS", str(tmp_path / "none"))
+    ended = run("models", "list")
+    assert ended.code == ExitCode.OK
+    assert f"batchyard: warning: BATCHYARD_SPECS: there is no folder {tmp_path}/none" in ended.err
 
 
 def test_a_secret_setting_that_is_wrong_is_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ from configs import logging
 from configs.settings import Settings
 from store.embedded.services import EmbeddedServices
 from tasks.children import ChildSpec
+from tasks.refusals import StartRefused
 from tasks.signal_watch import SignalWatch, Stopped
-from tasks.supervisor import StartRefused, Supervisor
+from tasks.supervisor import Supervisor
 
 
 def say(**event: object) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from backends.registry import FAMILIES
 from configs.models import ModelSpec
-from tasks.slots import PlanRefused, SlotPlan, check_memory, parse_cores, parse_families, plan
+from tasks.refusals import PlanRefused, StartRefused
+from tasks.slots import SlotPlan, check_memory, check_sets, parse_cores, parse_families, plan
 
 CORES = [0, 1, 2, 3, 4, 5, 6, 7]
 
@@ -76,6 +77,12 @@ def test_a_core_list_is_sorted_and_without_repeats() -> None:
         parse_cores("1,0-2")
 
 
+def test_cores_of_a_lone_slot_must_be_there_too() -> None:
+    check_sets([[0, 7]], CORES)
+    with pytest.raises(PlanRefused, match="core 9 is not there: this process may use 0, 1, 2"):
+        check_sets([[7, 9]], CORES)
+
+
 def test_families_are_all_or_those_that_are_named() -> None:
     assert parse_families("all") == tuple(FAMILIES)
     assert parse_families(" echo ,bert") == ("echo", "bert")
@@ -92,13 +99,13 @@ def test_a_plan_within_memory_passes() -> None:
 def test_a_plan_over_memory_is_refused_with_the_numbers() -> None:
     plans = plan("4", CORES)
     with pytest.raises(
-        PlanRefused, match=r"4 slots need 16,000 MB .*4,000 MB each .*8,500 MB: start with --slots 2"
+        StartRefused, match=r"4 slots need 16,000 MB .*4,000 MB each .*8,500 MB: start with --slots 2"
     ):
         check_memory(plans, [model(memory_mb=4000)], 8500)
 
 
 def test_a_model_larger_than_memory_is_refused_as_such() -> None:
-    with pytest.raises(PlanRefused, match="this model does not fit"):
+    with pytest.raises(StartRefused, match="this model does not fit"):
         check_memory(plan("1", CORES), [model(memory_mb=4000)], 3000)
 
 

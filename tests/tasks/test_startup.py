@@ -1,7 +1,6 @@
 """Steps of `up` that need nothing running."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +10,8 @@ import pytest
 from backends.weights.pull import PullProgress
 from configs.settings import Settings
 from tasks import startup
-from tasks.slots import PlanRefused
-from tasks.startup import PullLog, environment_of, listen, plan_slots, pull_models, url_of
-from tasks.supervisor import StartRefused
+from tasks.refusals import ArgumentRefused, PlanRefused, StartRefused
+from tasks.startup import PullLog, choose_models, environment_of, plan_slots
 
 
 @pytest.fixture
@@ -31,66 +29,33 @@ def test_children_read_the_same_settings(settings: Settings) -> None:
     assert Settings.model_validate_json(ran.stdout) == changed
 
 
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:80"),
-        ("0.0.0.0", "http://127.0.0.1:80"),
-        ("::1", "http://[::1]:80"),
-        ("::", "http://[::1]:80"),
-        ("localhost", "http://localhost:80"),
-    ],
-)
-def test_the_url_is_one_that_this_host_can_call(settings: Settings, host: str, url: str) -> None:
-    assert url_of(settings.model_copy(update={"host": host, "port": 80})) == url
-
-
-def test_port_zero_becomes_a_free_port(settings: Settings) -> None:
-    with listen(settings) as listener:
-        assert listener.getsockname()[1] > 0
-
-
-@pytest.mark.parametrize("host", ["no such host", "192.0.2.1"])
-def test_an_address_that_is_not_ours_is_refused(settings: Settings, host: str) -> None:
-    with pytest.raises(StartRefused, match=f"cannot bind {host}"):
-        listen(settings.model_copy(update={"host": host}))
-
-
-def test_a_taken_port_is_refused(settings: Settings) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(
-            StartRefused, match=f"port {port}: Address already in use; choose another with --port"
-        ):
-            listen(settings.model_copy(update={"port": port}))
-
-
-def test_a_named_model_is_at_hand_and_planned_for(settings: Settings) -> None:
-    assert [spec.name for spec in pull_models(settings, ["echo"])] == ["echo"]
+def test_a_named_model_is_planned_for(settings: Settings) -> None:
+    assert [spec.name for spec in choose_models(settings, ["echo"])] == ["echo"]
 
 
 def test_without_names_the_plan_is_for_what_has_been_pulled(settings: Settings) -> None:
-    assert "all-minilm-l6-v2" not in [spec.name for spec in pull_models(settings, [])]
+    assert "all-minilm-l6-v2" not in [spec.name for spec in choose_models(settings, [])]
 
 
 def test_an_unknown_model_is_refused_with_those_that_are_known(settings: Settings) -> None:
-    with pytest.raises(StartRefused, match=r"there is no model 'parrot'; known are .*echo"):
-        pull_models(settings, ["echo", "parrot"])
+    with pytest.raises(ArgumentRefused, match=r"there is no model 'parrot'; known are .*echo"):
+        choose_models(settings, ["echo", "parrot"])
 
 
 def test_a_broken_spec_does_not_stop_the_start(settings: Settings) -> None:
     settings.specs_folder.mkdir(parents=True)
     (settings.specs_folder / "broken.yaml").write_text("name: [")
-    assert [spec.name for spec in pull_models(settings, ["echo"])] == ["echo"]
+    assert [spec.name for spec in choose_models(settings, ["echo"])] == ["echo"]
 
 
 def test_a_plan_that_does_not_fit_the_given_memory_is_refused(settings: Settings) -> None:
     settings.specs_folder.mkdir(parents=True)
     (settings.specs_folder / "big.yaml").write_text("name: big\nfamily: echo\nmemory_mb: 64\n")
     small = settings.model_copy(update={"memory_mb": 10, "slots": "1"})
-    with pytest.raises(PlanRefused, match="64 MB"):
-        plan_slots(small, pull_models(small, ["big"]))
-    assert len(plan_slots(small.model_copy(update={"memory_mb": 64}), pull_models(small, ["big"]))) == 1
+    with pytest.raises(StartRefused, match="64 MB") as refused:
+        plan_slots(small, choose_models(small, ["big"]))
+    assert not isinstance(refused.value, PlanRefused)  # with more memory the same arguments would do
+    assert len(plan_slots(small.model_copy(update={"memory_mb": 64}), choose_models(small, ["big"]))) == 1
 
 
 def test_a_pull_is_told_every_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
