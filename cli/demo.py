@@ -53,6 +53,7 @@ def demo(home: HomeOption = None, limit: LimitOption = None) -> None:
 def _run(settings: "Settings", folder: Path, texts: "list[Text]", meter: "Meter") -> None:
     from cli.client import Client
     from cli.own_service import own_service
+    from cli.progress import counted
 
     options = ["--home", str(settings.home), "--models", MODEL]
     meter.stage("starting the service (Postgres, Redis, API, dispatcher, slots)")
@@ -63,8 +64,9 @@ def _run(settings: "Settings", folder: Path, texts: "list[Text]", meter: "Meter"
             collected, seconds = _embed(client, texts, folder, meter)
             failed = f"; {collected.failed:,} failed" if collected.failed else ""
             meter.tell(
-                f"{collected.vectors:,} vectors of {collected.dimensions} dimensions, {collected.tokens:,} "
-                f"tokens, in {seconds:.1f} s: {collected.vectors / seconds:,.0f} texts/s{failed}"
+                f"{counted(collected.vectors, 'vector')} of {collected.dimensions} dimensions, "
+                f"{collected.tokens:,} tokens, in {seconds:.1f} s: "
+                f"{collected.vectors / seconds:,.0f} texts/s{failed}"
             )
             _answer(client, texts, folder, meter)
         meter.stage("stopping the service")
@@ -96,24 +98,24 @@ def _results_folder(home: Path) -> Path:
 
 def _have_model(settings: "Settings", meter: "Meter") -> None:
     from backends.weights.cache import best_runtime
-    from backends.weights.pull import pull
-    from cli.models import pull_progress
+    from cli.models import pull_files
     from configs.spec_files import load_catalogue
 
     spec = load_catalogue(settings).specs[MODEL]
-    pull(spec, settings, runtimes=[best_runtime(spec)], progress=pull_progress(meter))
+    pull_files(spec, settings, [best_runtime(spec)], meter)
 
 
 def _corpus(limit: int | None, meter: "Meter") -> "list[Text]":
     from itertools import islice
 
+    from cli.progress import counted
     from cli.stdlib_docs import read_docstrings, standard_library
 
     meter.stage("reading the docstrings of the standard library")
     texts = list(islice(read_docstrings(standard_library()), limit))
     if not texts:
         raise CommandFailed(f"there are no source files in {standard_library()}; is this Python whole?")
-    meter.tell(f"{len(texts):,} docstrings of {standard_library()}")
+    meter.tell(f"{counted(len(texts), 'docstring')} of {standard_library()}")
     return texts
 
 

@@ -63,7 +63,12 @@ Resume = Annotated[
 ]
 
 
+# What shapes a new job, and says nothing to one that is there already.
+OF_A_NEW_JOB = ("model", "field", "column", "lines", "dimensions", "overlong", "input_type")
+
+
 def embed(
+    context: typer.Context,
     sources: Sources = None,
     output: Output = "-",
     model: Model = "all-minilm-l6-v2",
@@ -91,6 +96,8 @@ def embed(
         raise typer.BadParameter("name something to embed (- is stdin), or a job with --resume; one of them")
     if as_json and output == "-" and wait:
         raise typer.BadParameter("--json writes to stdout as well; name a file with --output")
+    if resume:
+        _check_resume(context, resume)
     if wait:
         check_output(output)
     started = time.monotonic()
@@ -113,6 +120,21 @@ def embed(
             meter.say(f"\n{job['id']} goes on. Come back for its vectors with:\n  {command}")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
     raise typer.Exit(code)
+
+
+def _check_resume(context: typer.Context, job_id: str) -> None:
+    """Refuse what a resumed job could not take note of, and another kind of job, before there is a wait."""
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in OF_A_NEW_JOB
+        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise typer.BadParameter(
+            f"{', '.join(given)}: a job keeps what it was submitted with; leave this out, or embed anew"
+        )
+    if job_id.startswith("batch_"):
+        raise typer.BadParameter(f"{job_id} is a batch; fetch it with: batchyard batch fetch {job_id}")
 
 
 def _request(model: str, dimensions: int | None, overlong: Overlong, input_type: str | None) -> "Object":
@@ -181,19 +203,20 @@ def _report(job: "Object", collected: "Collected", output: str, seconds: float) 
 
 
 def _summary(job: "Object", collected: "Collected", output: str, seconds: float) -> str:
-    from cli.progress import duration
+    from cli.progress import counted, duration
 
     place = "" if output == "-" else f" in {output}"
     rate = collected.vectors / seconds if seconds else 0.0
     lines = [
-        f"{collected.vectors:,} vectors of {collected.dimensions} dimensions{place}, "
+        f"{counted(collected.vectors, 'vector')} of {counted(collected.dimensions, 'dimension')}{place}, "
         f"{duration(seconds)} ({rate:,.0f} texts/s)"
     ]
     if job["status"] != "completed":
         unfinished = job["request_counts"]["total"] - collected.vectors - collected.failed
-        lines.append(f"{job['id']} is {job['status']}; {unfinished:,} texts were not reached")
+        were = "was" if unfinished == 1 else "were"
+        lines.append(f"{job['id']} is {job['status']}; {counted(unfinished, 'text')} {were} not reached")
     if collected.failed:
-        lines.append(f"{collected.failed:,} texts failed:")
+        lines.append(f"{counted(collected.failed, 'text')} failed:")
         lines += [f"  {example}" for example in collected.examples]
         if collected.failed > len(collected.examples):
             lines.append("  …")

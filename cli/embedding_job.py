@@ -21,6 +21,7 @@ from cli.texts import Text
 from cli.vectors import Row, Sink
 
 ENDPOINT = "/v1/embeddings"
+SOURCE = "batchyard embed"  # in the metadata of our jobs, by which they are known
 RETRIES = 5  # of a broken download of results, each of which goes on behind the last line that came
 EXAMPLES = 5  # failed inputs that are named at the end
 
@@ -54,7 +55,7 @@ def submit(
         size = path.stat().st_size
         meter.stage("uploading", "MB")
         file_id = client.upload(path, report=lambda done: meter.update(done, size))
-    work = {"endpoint": ENDPOINT, "input_file_id": file_id, "metadata": {"source": "batchyard embed"}}
+    work = {"endpoint": ENDPOINT, "input_file_id": file_id, "metadata": {"source": SOURCE}}
     return client.post("/v1/jobs", work)
 
 
@@ -89,9 +90,14 @@ def result_lines(client: Client, job_id: str) -> Iterator[Object]:
 
 
 def check_is_embedding(job: Object) -> None:
-    """Refuse to read another kind of job as vectors."""
+    """Refuse to read another kind of job as vectors. Raises `CommandFailed`."""
     if job["endpoint"] != ENDPOINT:
         raise CommandFailed(f"{job['id']} is a job of {job['endpoint']}, not of {ENDPOINT}")
+    if (job.get("metadata") or {}).get("source") != SOURCE:
+        batch = "batch_" + job["id"].removeprefix("job_")
+        raise CommandFailed(
+            f"{job['id']} was not made by 'batchyard embed'; fetch it with: batchyard batch fetch {batch}"
+        )
 
 
 def _write_lines(path: Path, lines: Iterable[bytes], meter: Meter) -> int:

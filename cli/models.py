@@ -12,6 +12,7 @@ from cli.service import JsonOption, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from backends.weights.pull import PullProgress
     from cli.progress import Meter
@@ -72,8 +73,6 @@ def show(name: Name, as_json: JsonOption = False) -> None:
 def pull(names: Names, runtimes: Runtimes = None) -> None:
     """Fetch the files of models. What is there already is not fetched again; an interrupted pull goes on."""
     from backends.weights.cache import best_runtime
-    from backends.weights.pull import pull
-    from backends.weights.sources import PullFailed
     from cli.progress import Meter
 
     settings, catalogue = _open_catalogue()
@@ -81,10 +80,7 @@ def pull(names: Names, runtimes: Runtimes = None) -> None:
     with Meter() as meter:
         for spec in specs:
             wanted = _checked(spec, runtimes) or [best_runtime(spec)]
-            try:
-                folder = pull(spec, settings, runtimes=wanted, progress=pull_progress(meter))
-            except PullFailed as error:
-                raise CommandFailed(f"{error}\n{error.detail}".rstrip()) from None
+            folder = pull_files(spec, settings, wanted, meter)
             meter.say(f"{spec.name} is ready for {', '.join(wanted)} in {folder}")
 
 
@@ -128,6 +124,20 @@ def verify(
     if bad:
         typer.echo(f"pull again what is not ok: batchyard models pull {' '.join(bad)}", err=True)
         raise typer.Exit(ExitCode.FAILED)
+
+
+def pull_files(spec: "ModelSpec", settings: "Settings", runtimes: list[str], meter: "Meter") -> "Path":
+    """Fetch the files of a model; returns their folder. Raises `CommandFailed` with all that is known of a
+    failure, for which the log's line of the same would be one too many."""
+    from backends.weights.pull import pull
+    from backends.weights.sources import PullFailed
+    from configs import logging
+
+    logging.configure(settings.model_copy(update={"log_level": "error"}))
+    try:
+        return pull(spec, settings, runtimes=runtimes, progress=pull_progress(meter))
+    except PullFailed as error:
+        raise CommandFailed(f"{error}\n{error.detail}".rstrip()) from None
 
 
 def pull_progress(meter: "Meter") -> "Callable[[PullProgress], None]":

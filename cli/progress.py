@@ -106,6 +106,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 text`, `1,200 texts`."""
+    return f"{count:,} {noun}" + "s" * (count != 1)
+
+
 def _number(value: float, unit: str) -> str:
     if unit == "MB":
         return f"{value / 1e6:,.1f} MB"

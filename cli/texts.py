@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -75,7 +76,8 @@ def _from_text_file(path: Path, reading: Reading) -> Iterator[Text]:
 
 
 def _from_folder(folder: Path, reading: Reading) -> Iterator[Text]:
-    """Every text file below, each one text; hidden names and what is not UTF-8 are left out."""
+    """Every text file below, each one text or, with --lines, a text per line; hidden names and what is not
+    UTF-8 are left out."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(name for name in names if not name.startswith(".")):
@@ -86,13 +88,17 @@ def _from_folder(folder: Path, reading: Reading) -> Iterator[Text]:
                     if b"\0" in start:
                         reading.skipped(path, "not a text file")
                         continue
-                    text = (start + file.read()).decode("utf-8-sig")
+                    data = start + file.read()
+                text = data.decode("utf-8-sig")
             except UnicodeDecodeError:
                 reading.skipped(path, "not UTF-8")
             except OSError as error:
                 reading.skipped(path, error.strerror or "cannot be read")
             else:
-                yield Text(id=str(path), text=text)
+                if reading.lines:
+                    yield from _from_lines(BytesIO(data), str(path))
+                else:
+                    yield Text(id=str(path), text=text)
 
 
 def _from_lines(file: BinaryIO, name: str) -> Iterator[Text]:

@@ -34,7 +34,7 @@ def test_npy_has_a_row_per_input_and_ids_beside_it(run: Run, service: FakeServic
     ]
     ids = [json.loads(line) for line in (tmp_path / "v.ids.jsonl").read_text().splitlines()]
     assert ids == [f"stdin:{n}" for n in (1, 2, 3, 4)]
-    assert "1 texts failed:\n  stdin:2: the input is empty" in done.err
+    assert "1 text failed:\n  stdin:2: the input is empty" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.ids.jsonl", "v.npy"]
 
 
@@ -49,7 +49,8 @@ def test_npy_keeps_rows_in_place_when_items_were_not_reached(
     assert {row for row in range(4) if np.isnan(matrix[row]).all()} == left_out
     assert all((matrix[row] == vector_of("abcd"[row])).all() for row in range(4) if row not in left_out)
     assert len((tmp_path / "v.ids.jsonl").read_text().splitlines()) == 4
-    assert f"is expired; {len(left_out)} texts were not reached" in done.err
+    were = {1: "1 text was", 3: "3 texts were"}[len(left_out)]
+    assert f"is expired; {were} not reached" in done.err
 
 
 def test_npy_may_begin_with_a_row_that_failed(run: Run, service: FakeService, tmp_path: Path) -> None:
@@ -224,8 +225,41 @@ def test_a_job_of_another_kind_is_not_read_as_vectors(run: Run, service: FakeSer
     chat = service.create("job", {"endpoint": "/v1/chat/completions", "input_file_id": "file-x"})["id"]
     foreign = service.create("job", {"endpoint": "/v1/embeddings", "input_file_id": "file-x"})["id"]
     assert "not of /v1/embeddings" in run("embed", "--resume", chat).err
-    assert "was not made by 'batchyard embed'" in run("embed", "--resume", foreign).err
+    asked = len(service.asked)
+    refused = run("embed", "--resume", foreign)
+    assert "was not made by 'batchyard embed'" in refused.err
+    assert f"batchyard batch fetch batch_{foreign.removeprefix('job_')}" in refused.err
+    assert len(service.asked) == asked + 1  # there was no wait
     assert "job_not_found" in run("embed", "--resume", "job_none").err
+
+
+def unboxed(text: str) -> str:
+    """What stands in the box that the command line draws around a usage error."""
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["-m", "other"], "--model"),
+        (["--model", "all-minilm-l6-v2"], "--model"),
+        (["--dimensions", 3, "--overlong", "error"], "--dimensions, --overlong"),
+        (["--input-type", "query"], "--input-type"),
+        (["--lines"], "--lines"),
+    ],
+)
+def test_what_shapes_a_new_job_is_refused_for_an_old_one(
+    run: Run, service: FakeService, options: list[object], named: str
+) -> None:
+    refused = run("embed", "--resume", "job_1", *options)
+    assert (refused.code, service.asked) == (2, [])
+    assert f"{named}: a job keeps what it was submitted with" in unboxed(refused.err)
+
+
+def test_a_batch_to_resume_is_refused_before_it_is_asked_for(run: Run, service: FakeService) -> None:
+    refused = run("embed", "--resume", "batch_1")
+    assert (refused.code, service.asked) == (2, [])
+    assert "batchyard batch fetch batch_1" in unboxed(refused.err)
 
 
 def test_no_service_says_how_to_start_one(run: Run, service: FakeService) -> None:

@@ -48,6 +48,15 @@ def test_a_file_is_one_text_unless_its_lines_are_asked_for(
     assert service.texts() == ["first", "of two lines"]
 
 
+def test_lines_of_the_files_of_a_folder_are_texts_too(run: Run, service: FakeService, docs: Path) -> None:
+    (docs / "half.txt").write_bytes(b"good\ncaf\xe9\n")
+    done = run("embed", "--lines", docs)
+    assert service.texts() == ["first", "of two lines", "second", "third"]
+    ids = [row["id"].removeprefix(f"{docs}/") for row in rows_of(done.out)]
+    assert ids == ["a.md:1", "a.md:2", "b.txt:1", "sub/c:1"]
+    assert f"skipped {docs}/half.txt: not UTF-8" in done.err
+
+
 def test_stdin_is_a_text_per_line(run: Run, service: FakeService) -> None:
     done = run("embed", "-", stdin="one\n\nzwei ä\r\nthree".encode())
     assert service.texts() == ["one", "zwei ä", "three"]
