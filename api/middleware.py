@@ -52,6 +52,11 @@ class RequestContext:
                     raise
                 await error_response("server_error", OURS)(scope, receive, send_with_id)
             milliseconds = round((time.perf_counter() - begun) * 1000, 1)
-            log.info(
-                "request.done", method=scope["method"], path=scope["path"], status=status, ms=milliseconds
-            )
+            write = log.debug if _is_quiet(scope["method"], status) else log.info
+            write("request.done", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+
+
+def _is_quiet(method: str, status: int) -> bool:
+    """Health checks and polls come every second and change nothing; what changes something, or failed, is
+    worth a line."""
+    return method in ("GET", "HEAD") and status < 400

@@ -27,6 +27,7 @@ class PokeListener:
         self._channels = [poke_channel(family) for family in families]
         self._pubsub: redis.client.PubSub | None = None
         self._retry_at = 0.0
+        self._away = False  # said once, and once when it is over
 
     def open(self) -> None:
         """Subscribe and wait for the confirmation: a poke sent from here on arrives."""
@@ -43,6 +44,9 @@ class PokeListener:
             self._lost(pubsub, error)
         else:
             self._pubsub = pubsub
+            if self._away:
+                self._away = False
+                log.info("redis.back")
 
     def fileno(self) -> int | None:
         """The socket to poll; None while Redis is away."""
@@ -72,7 +76,9 @@ class PokeListener:
                 pubsub.close()
 
     def _lost(self, pubsub: redis.client.PubSub, error: Exception) -> None:
-        log.warning("redis.lost", error=str(error))
+        if not self._away:
+            self._away = True
+            log.warning("redis.lost", error=str(error))
         self._pubsub = None
         self._retry_at = time.monotonic() + RETRY_SECONDS
         with contextlib.suppress(RedisError, OSError):

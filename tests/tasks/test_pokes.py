@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from tasks.pokes import PokeListener
 from tasks.signals import Signals, connect
@@ -82,3 +83,21 @@ def test_a_redis_that_is_away_costs_signals_and_nothing_else(tmp_path: object) -
     assert signals.poke("echo") == 0
     assert signals.backlog("echo") is None
     assert not signals.reachable()
+
+
+def test_a_redis_that_stays_away_is_said_once_and_once_that_it_is_back(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setattr("tasks.pokes.RETRY_SECONDS", 0.0)
+    with capture_logs() as logs, connect(f"unix://{tmp_path}/nobody.sock") as nobody:
+        listener = PokeListener(nobody, ["echo"])
+        for _ in range(2):
+            for _ in range(3):
+                listener.open()
+            assert [line["event"] for line in logs] == ["redis.lost"]
+            listener.close()  # between two drains
+        listener._client = client
+        for _ in range(2):
+            listener.open()
+        listener.close()
+    assert [line["event"] for line in logs] == ["redis.lost", "redis.back"]
