@@ -84,7 +84,7 @@ WITH RECURSIVE {_SERVED}, {_QUEUE}, {_LOST}, looked AS (
     SELECT id, note AS old, CASE WHEN ready THEN {_NOTE} END AS new
     FROM looked LEFT JOIN served USING (family)
 ), changed AS (
-    SELECT id, new FROM wanted WHERE new IS DISTINCT FROM old ORDER BY id LIMIT %(most)s
+    SELECT id, new FROM wanted WHERE new IS DISTINCT FROM old ORDER BY new IS NOT NULL, id LIMIT %(most)s
 ), locked AS (
     SELECT id FROM job WHERE id = ANY (ARRAY (SELECT id FROM changed)) FOR NO KEY UPDATE SKIP LOCKED
 )
@@ -92,7 +92,7 @@ UPDATE job SET note = new FROM changed
 WHERE job.id = ANY (ARRAY (SELECT id FROM locked)) AND job.id = changed.id AND (note IS NULL OR {_IS_OURS})
 """
 
-# How many notes are written per call, the oldest jobs first: each is a new version of a job's row.
+# How many notes are written per call, wrong ones first, then by age: each is a new version of a job's row.
 NOTES_AT_ONCE = 1000
 
 

@@ -32,8 +32,8 @@ class WakeUps:
 
 
 def explain(conn: psycopg.Connection) -> bool:
-    """Let jobs that no slot could take say so (their `note`). Always False: the tick is its pace."""
+    """Let jobs that no slot could take say so (their `note`). True if there may be more of them."""
     changed = waiting.explain(conn)
     if changed:
         log.info("job.notes_changed", jobs=changed)
-    return False
+    return changed == waiting.NOTES_AT_ONCE

@@ -156,3 +156,16 @@ def test_notes_are_written_some_at_a_time_and_past_rows_that_are_locked(
         assert waiting.explain(conn) == 1
     assert [waiting.explain(conn) for _ in range(3)] == [2, 1, 0]
     assert {note(conn, job_id) for job_id in made} == {NO_SLOT}
+
+
+def test_a_note_that_is_no_longer_true_goes_before_others_are_written(
+    conn: Conn, new_job: NewJobOf, new_slot: NewSlot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "NOTES_AT_ONCE", 1)
+    older, stuck = new_job(1, family="bert"), new_job(1)
+    conn.execute("UPDATE job SET note = %s WHERE id = %s", (NO_SLOT, stuck))
+    new_slot("echo")
+    assert waiting.explain(conn) == 1
+    assert (note(conn, older), note(conn, stuck)) == (None, None)
+    assert waiting.explain(conn) == 1
+    assert note(conn, older) == "no live slot serves family bert"
