@@ -15,7 +15,8 @@ from store.records import PartResult
 Take = Callable[..., chunks.Claim | None]
 NewJob = Callable[..., int]
 RECLAIM: dict[str, Any] = {
-    "slot_id": 2, "families": ["echo"], "cores": 1, "lease_seconds": 30.0, "only_model": None,
+    "slot_id": 2, "families": ["echo"], "lanes": ["interactive", "bulk"], "cores": 1, "lease_seconds": 30.0,
+    "only_model": None,
 }  # fmt: skip
 
 
@@ -289,7 +290,7 @@ def test_who_waits_is_taken_over_first(take: Take, new_job: NewJob, conn: psycop
 
 @pytest.mark.parametrize(
     "other",
-    [{"families": ["bert"]}, {"cores": 0}, {"only_model": "another"}],
+    [{"families": ["bert"]}, {"lanes": ["interactive"]}, {"cores": 0}, {"only_model": "another"}],
     ids=lambda value: next(iter(value)),
 )
 def test_what_a_slot_cannot_serve_it_does_not_take_over(

@@ -89,7 +89,13 @@ class Machine(RuleBasedStateMachine):
     @rule(target=holders)
     def reclaim(self) -> Any:
         claim = chunks.reclaim(
-            self.conn, slot_id=2, families=["echo"], cores=1, lease_seconds=LEASE, only_model=None
+            self.conn,
+            slot_id=2,
+            families=["echo"],
+            lanes=["interactive", "bulk"],
+            cores=1,
+            lease_seconds=LEASE,
+            only_model=None,
         )
         lost = {
             chunk_id

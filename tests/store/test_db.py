@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from store import db, ids
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, NotMigrated
 
 Conn = psycopg.Connection[Any]
 NOWHERE = "postgresql:///nothing?host=/nonexistent"
@@ -42,7 +42,14 @@ def test_a_connection_that_the_server_ended_is_unavailable_at_once_and_afterward
 
 
 def test_errors_of_ours_are_not_mistaken_for_an_unavailable_database(conn: Conn) -> None:
-    with pytest.raises(psycopg.errors.UndefinedTable), db.map_errors():
+    with pytest.raises(psycopg.errors.UndefinedColumn), db.map_errors():
+        conn.execute("SELECT nothing FROM job")
+
+
+def test_a_database_without_our_tables_says_what_makes_them(conn: Conn) -> None:
+    with pytest.raises(NotMigrated, match="run: batchyard migrate"), db.map_errors():
+        conn.execute("SELECT * FROM nowhere")
+    with pytest.raises(DatabaseUnavailable), db.map_errors():
         conn.execute("SELECT * FROM nowhere")
 
 

@@ -1,6 +1,7 @@
 """Lines of an input file: what passes, and what is said of those that do not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,15 @@ def test_lines_that_name_another_model_than_the_first_are_named(tmp_path: Path) 
     models = ["echo", "other", "echo", "third"]
     found = read(tmp_path, b"\n".join(line(body={"model": model}) for model in models))
     assert codes(found) == [("model_mismatch", 2), ("model_mismatch", 4)]
+
+
+def test_all_names_of_a_model_are_one_and_the_first_is_kept(tmp_path: Path) -> None:
+    names = {"alias": "echo", "other alias": "echo"}
+    rules = replace(RULES, model_of=lambda name: names.get(name, name))
+    models = ["alias", "echo", "other alias", "third", "echo"]
+    found = read(tmp_path, b"\n".join(line(body={"model": model}) for model in models), rules)
+    assert codes(found) == [("model_mismatch", 4)]
+    assert {item.model for item in found if isinstance(item, Request)} == {"alias"}
 
 
 def test_unknown_fields_are_let_be(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, items, jobs, lifecycle, records, results
+from store import chunks, items, lifecycle, records, results, watch
 from store.chunks import Claim
 from store.items import NewItem
 from store.records import PartResult
@@ -48,10 +48,10 @@ def test_the_last_part_of_a_batch_leaves_it_finalizing(conn: Conn, take: Take, n
     new_job(2)
     claim = take(default_size=2)
     assert record(conn, claim, computed(0)) == records.Recorded(
-        fenced=False, job_finished=False, state="running"
+        fenced=False, job_finished=False, state="running", parts=2
     )
     last = record(conn, claim, computed(1, status=400), chunk_done=True)
-    assert last == records.Recorded(fenced=False, job_finished=True, state="finalizing")
+    assert last == records.Recorded(fenced=False, job_finished=True, state="finalizing", parts=2)
     assert lifecycle.next_finalizing(conn) is not None
 
 
@@ -60,10 +60,10 @@ def test_the_last_part_of_a_call_completes_it(
 ) -> None:
     job = new_job(1, view="call", lane="interactive")
     claim = take()
-    assert wait_for(jobs.ended, [job]) == []
+    assert wait_for(watch.ended, [job]) == []
     done = record(conn, claim, computed(0), chunk_done=True)
-    assert done == records.Recorded(fenced=False, job_finished=True, state="completed")
-    assert wait_for(jobs.ended, [job, job + 1]) == [job]
+    assert done == records.Recorded(fenced=False, job_finished=True, state="completed", parts=1)
+    assert wait_for(watch.ended, [job, job + 1]) == [job]
 
 
 def test_a_chunk_that_is_done_takes_nothing_more(conn: Conn, take: Take, new_job: NewJob) -> None:
@@ -80,7 +80,7 @@ def test_a_record_without_rows_ends_a_chunk_whose_parts_are_all_recorded(
     claim = take(lease_seconds=30)
     assert record(conn, claim, computed(0)).job_finished
     assert record(conn, claim, [], chunk_done=True) == records.Recorded(
-        fenced=False, job_finished=False, state="finalizing"
+        fenced=False, job_finished=False, state="finalizing", parts=1
     )
 
 
@@ -143,7 +143,13 @@ def test_records_and_takeovers_at_once_leave_every_part_recorded_once(
 
     def slot() -> None:
         own = open_connection()
-        ask: dict[str, Any] = {"slot_id": 1, "families": ["echo"], "cores": 1, "lease_seconds": 0.002}
+        ask: dict[str, Any] = {
+            "slot_id": 1,
+            "families": ["echo"],
+            "lanes": ["interactive", "bulk"],
+            "cores": 1,
+            "lease_seconds": 0.002,
+        }
         while True:
             claim = take(conn=own, default_size=4, lease_seconds=0.002) or chunks.reclaim(
                 own, **ask, only_model=None
@@ -252,7 +258,15 @@ def test_parts_are_added_once_however_often_their_first_part_is_recorded(
 def test_a_stale_holder_adds_no_parts(conn: Conn, take: Take, new_job: NewJob) -> None:
     job = new_job(1)
     stale = take(lease_seconds=-1)
-    assert chunks.reclaim(conn, slot_id=2, families=["echo"], cores=1, lease_seconds=30, only_model=None)
+    assert chunks.reclaim(
+        conn,
+        slot_id=2,
+        families=["echo"],
+        lanes=["interactive", "bulk"],
+        cores=1,
+        lease_seconds=30,
+        only_model=None,
+    )
     assert record(conn, stale, computed(0), more=[(0, [b"more"])]).fenced
     assert conn.execute("SELECT parts FROM job WHERE id = %s", (job,)).fetchone() == (1,)
 

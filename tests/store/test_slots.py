@@ -115,7 +115,15 @@ def test_a_slot_that_leaves_frees_cores_and_chunks(
     claim = take(slot_id=slot.slot_id)
     slots.leave(conn, slot.slot_id)
     assert register(conn, [0]).cores == [0]
-    again = chunks.reclaim(conn, slot_id=2, families=["echo"], cores=1, lease_seconds=30.0, only_model=None)
+    again = chunks.reclaim(
+        conn,
+        slot_id=2,
+        families=["echo"],
+        lanes=["interactive", "bulk"],
+        cores=1,
+        lease_seconds=30.0,
+        only_model=None,
+    )
     assert again is not None
     assert (again.chunk_id, again.losses) == (claim.chunk_id, 1)
 
@@ -131,7 +139,15 @@ def test_the_slots_of_processes_that_are_gone_are_freed_at_once(
     lost, kept = (take(slot_id=slot.slot_id, default_size=1) for slot in (dead, alive))
 
     assert slots.free_dead(conn, "boot") == [dead.slot_id, zombie.slot_id]
-    again = chunks.reclaim(conn, slot_id=9, families=["echo"], cores=1, lease_seconds=30.0, only_model=None)
+    again = chunks.reclaim(
+        conn,
+        slot_id=9,
+        families=["echo"],
+        lanes=["interactive", "bulk"],
+        cores=1,
+        lease_seconds=30.0,
+        only_model=None,
+    )
     assert again is not None
     assert again.chunk_id == lost.chunk_id
     assert chunks.renew(conn, [kept.ref], 30.0) == {kept.chunk_id}
