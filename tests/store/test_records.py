@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, items, lifecycle, records, results, watch
+from store import chunks, items, jobs, lifecycle, records, results, watch
 from store.chunks import Claim
 from store.items import NewItem
 from store.records import PartResult
