@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import yaml
 from cli.demo import QUESTIONS
 from cli.exit_codes import ExitCode
 from configs.models import ModelSpec
-from configs.settings import Settings
+from configs.settings import OTHER_VARIABLES, Settings
 from store.embedded.services import Urls
 from store.tables import Base
 from tests.fixtures.commands import find_command, options_of, parse_command
@@ -41,6 +42,9 @@ MOST_README_LINES = 80  # one screen, more or less
 FOLDERS = ("api", "backends", "cli", "configs", "migrations", "store", "tasks")
 
 README_BLOCKS = [block for block in blocks(README, "python", "bash") if not block.set_up]
+SET_UP = "\n".join(block.text for block in blocks(README, "bash") if block.set_up)
+# What the set-up says to do before the examples; the rest of its line may install something.
+ACTIVATE = "\n".join(re.findall(r"^source \S+", SET_UP, re.MULTILINE))
 SHELL_BLOCKS = [block for document in DOCUMENTS for block in blocks(document, "bash", "sh")]
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -59,15 +63,19 @@ def live(
 
 
 def run(block: Block, stack: Stack, folder: Path) -> str:
-    """Run a block as a reader would in `folder`, against `stack`; returns what it printed."""
-    shell = ["bash", "-euo", "pipefail", "-c"]
-    words = [
-        *(shell if block.language == "bash" else [sys.executable, "-c"]),
-        block.text.replace(URL, stack.url),
-    ]
+    """Run a block as a reader would in the checkout `folder`, against `stack`; returns what it printed.
+
+    Nothing of the environment is on the PATH but what the README's own set-up puts there.
+    """
+    if sys.prefix == sys.base_prefix:
+        pytest.skip("the tests do not run in an environment of the kind that `make` makes")
+    (folder / ".venv").symlink_to(sys.prefix)
+    command = block.text if block.language == "bash" else 'exec python -c "$1"'
+    words = ["bash", "-euo", "pipefail", "-c", f"{ACTIVATE}\n{command}", "bash", block.text]
+    words = [word.replace(URL, stack.url) for word in words]
     env = {name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")}
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    env["BATCHYARD_URL"] = stack.url
+    elsewhere = [path for path in env["PATH"].split(os.pathsep) if not Path(path, "batchyard").exists()]
+    env |= {"PATH": os.pathsep.join(elsewhere), "BATCHYARD_URL": stack.url}
     try:
         ended = subprocess.run(
             words, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=True
@@ -110,6 +118,21 @@ def test_the_examples_of_the_readme_run(block: Block, live: Stack, tmp_path: Pat
     shutil.copy(README, tmp_path)
     (check,) = [check for piece, check in CHECKS.items() if piece in block.text]
     check(block, run(block, live, tmp_path), tmp_path)
+
+
+def test_what_the_examples_import_is_installed_by_what_stands_above_them() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = project["dependencies"] + project["optional-dependencies"]["bert"]  # what `make up` installs
+    named = [name for found in re.findall(r"pip install ([\w -]+)", SET_UP) for name in found.split()]
+    installed = {re.split(r"[^\w-]", requirement)[0] for requirement in [*ours, *named]}
+    imported = {
+        name.partition(".")[0]
+        for block in README_BLOCKS
+        if block.language == "python"
+        for name in re.findall(r"^(?:from|import) (\S+)", block.text, re.MULTILINE)
+    }
+    assert imported
+    assert imported - sys.stdlib_module_names <= installed
 
 
 def test_the_demo_asks_what_the_readme_shows() -> None:
@@ -200,7 +223,7 @@ def test_operations_lists_every_setting_with_its_default() -> None:
 
 def test_variables_in_sentences_are_settings() -> None:
     known = {f"BATCHYARD_{name.upper()}" for name in Settings.model_fields}
-    known |= {"BATCHYARD_URL", "BATCHYARD_WHEELS"}  # of the client commands, of `make bindings`
+    known |= {f"BATCHYARD_{name}" for name in OTHER_VARIABLES}
     for document in DOCUMENTS:
         assert set(re.findall(r"\bBATCHYARD_[A-Z_]*[A-Z]\b", document.read_text())) <= known, document.name
 

@@ -148,13 +148,38 @@ def test_an_open_address_without_a_key_is_refused(home: Path) -> None:
         (("--models", "parrot"), "there is no model 'parrot'"),
     ],
 )
-def test_a_start_that_cannot_be_is_refused_in_one_line(
-    home: Path, options: tuple[str, ...], message: str
+def test_arguments_that_cannot_be_are_refused_before_anything_is_made(
+    open_folder: Path, options: tuple[str, ...], message: str
 ) -> None:
+    home = open_folder / "never-made"
     with running_up(home, *options) as up:
-        assert up.process.returncode == ExitCode.REFUSED
-        assert f"batchyard: {message}" in up.log
-        assert "Traceback" not in up.log
+        assert (up.process.returncode, home.exists()) == (ExitCode.USAGE, False)
+        assert up.log.startswith(f"batchyard: {message}")
+        assert up.log.count("\n") == 1
+    up.log_file.unlink()
+
+
+def test_an_address_that_is_not_ours_is_refused_before_a_database_is_made(open_folder: Path) -> None:
+    home = open_folder / "elsewhere"
+    with running_up(home, "--host", "192.0.2.1", api_key="sk-long-enough") as up:
+        assert (up.process.returncode, (home / "postgres").exists()) == (ExitCode.USAGE, False)
+        assert "name an address of this machine with --host" in up.log
+        assert "--port" not in up.log
+
+
+def test_an_open_address_is_refused_in_a_new_home_before_a_database_is_made(open_folder: Path) -> None:
+    home = open_folder / "open-to-all"
+    with running_up(home, "--host", "0.0.0.0") as up:
+        assert (up.process.returncode, home.exists()) == (ExitCode.REFUSED, False)
+        assert up.log.startswith("batchyard: binding 0.0.0.0 opens the service to other machines")
+        assert up.log.count("\n") == 1
+
+
+def test_a_variable_that_means_nothing_is_said_once_for_all_parts(home: Path) -> None:
+    with running_up(home, "--slots", "1", prot="80", specs=str(home / "none")) as up:
+        assert embed(up) == 1
+    assert up.log.count("BATCHYARD_PROT is not a setting and does nothing; did you mean BATCHYARD_PORT?") == 1
+    assert up.log.count("BATCHYARD_SPECS: there is no folder") == 1
 
 
 @as_root
