@@ -69,6 +69,7 @@ def _wrong_field(message: str) -> ApiError:
     """Turn msgspec's sentence into a code and a param."""
     placed = _PLACED.fullmatch(message)
     what, where = (placed["what"], placed["where"] or "") if placed else (message, "")
+    where = where.replace("[...]", "")  # some value of an object, which msgspec does not name
     if field := _FIELD.fullmatch(what):
         param = f"{where}.{field['name']}" if where else field["name"]
         if field["kind"] == "missing required":
