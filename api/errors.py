@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from api.hints import wrong_method, wrong_route
 from backends.errors import BackendError
 from configs.error_codes import status_of, type_of
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, NotMigrated
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,10 @@ async def _refused_by_a_backend(request: Request, error: Exception) -> Response:
 
 async def _database_unavailable(request: Request, error: Exception) -> Response:
     log.warning("database.unavailable", error=str(error))
-    message = "The service cannot reach its database; nothing of this request was accepted. Try again soon."
+    reason = "The service cannot reach its database"
+    if isinstance(error, NotMigrated):
+        reason = f"The service cannot work: {error}"
+    message = f"{reason}; nothing of this request was accepted. Try again soon."
     return error_response("service_unavailable", message, headers={"retry-after": "1"})
 
 

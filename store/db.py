@@ -16,7 +16,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool
 
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, NotMigrated
 
 Pool = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
 
@@ -35,9 +35,12 @@ def map_errors() -> Iterator[None]:
 
     `OperationalError` covers refused and lost connections, shutdowns, deadlocks, cancelled statements,
     full disks and an exhausted pool; `InterfaceError` is what a connection raises that is already closed.
+    A table that is missing is one that `batchyard migrate` has yet to make: `NotMigrated`.
     """
     try:
         yield
+    except psycopg.errors.UndefinedTable as error:
+        raise NotMigrated from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseUnavailable(str(error).strip()) from error
 

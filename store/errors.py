@@ -2,6 +2,7 @@
 
 StoreError
 ├── DatabaseUnavailable   Postgres cannot be reached, went away, or gave up on a statement; try again
+│   └── NotMigrated       it can be reached, and does not have our tables yet
 ├── SchemaUnknown         the database was migrated by a newer (or another) version of this program
 ├── CoresTaken            a slot asked for cores that another slot of this host owns
 └── BlobTooLarge          more bytes than the limit (`store/blobs.py`)
@@ -17,6 +18,13 @@ class StoreError(Exception):
 class DatabaseUnavailable(StoreError):
     """Postgres cannot be reached, went away, or gave up on a statement. Nothing was committed that the
     caller knows of; trying again later is right."""
+
+
+class NotMigrated(DatabaseUnavailable):
+    """The database does not have our tables. It may be migrated any moment."""
+
+    def __init__(self) -> None:
+        super().__init__("the database is not migrated; run: batchyard migrate")
 
 
 class SchemaUnknown(StoreError):

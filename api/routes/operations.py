@@ -7,7 +7,7 @@ from api.schemas.operations import Health, Readiness, WorkerList, worker_object
 from api.wire import reply
 from store import slots
 from store.db import borrow
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, NotMigrated
 
 router = APIRouter()
 
@@ -20,10 +20,14 @@ async def health() -> Response:
 
 @router.get("/ready")
 async def ready(services: InServices) -> Response:
-    """200 once calls are answered; 503 while the database is away. Redis may be away: it only costs time."""
+    """200 once calls are answered; 503 while the database is away, or not migrated. Redis may be away: it
+    only costs time."""
+    detail = None
     try:
         async with borrow(services.pool) as conn:
             live: int | None = len(await slots.live(conn))
+    except NotMigrated as error:
+        live, detail = None, f"{error}"
     except DatabaseUnavailable:
         live = None
     redis = await services.signals.reachable()
@@ -32,6 +36,7 @@ async def ready(services: InServices) -> Response:
         database=live is not None,
         redis=redis,
         workers=live or 0,
+        detail=detail,
     )
     return reply(state, 200 if live is not None else 503)
 

@@ -12,11 +12,14 @@ class Health(msgspec.Struct, kw_only=True):
     status: Literal["ok"] = "ok"
 
 
-class Readiness(msgspec.Struct, kw_only=True):
+class Readiness(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """`detail` says what to do, where somebody has to do something."""
+
     status: Literal["ready", "unavailable"]
     database: bool
     redis: bool
     workers: int
+    detail: str | None = None
 
 
 class WorkerObject(msgspec.Struct, kw_only=True):

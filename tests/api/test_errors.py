@@ -8,7 +8,7 @@ from api import errors
 from api.errors import ApiError
 from api.middleware import RequestContext
 from backends.errors import InvalidBody
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, NotMigrated
 
 
 def app_that_raises(error: Exception) -> FastAPI:
@@ -102,3 +102,9 @@ def test_a_wrong_method_says_which_are_taken(client: TestClient) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (405, "method_not_allowed")
     assert "It takes POST." in reply.json()["error"]["message"]
     assert reply.headers["allow"] == "POST"
+
+
+def test_a_database_that_is_not_migrated_is_unavailable_and_says_what_to_do() -> None:
+    reply = TestClient(app_that_raises(NotMigrated())).post("/v1/embeddings")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "service_unavailable")
+    assert "run: batchyard migrate" in reply.json()["error"]["message"]
