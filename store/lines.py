@@ -6,7 +6,7 @@ the memory of its longest line.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -23,7 +23,7 @@ class LineRules:
     """What lines must be like. `strict` is a batch: custom_id, method and url may not be left out.
 
     `default_model` stands in where a body names none; None: every body must. All bodies of a file name
-    one model.
+    one model; `model_of` tells which one a name stands for, and is asked only where two names differ.
     """
 
     endpoint: str
@@ -32,6 +32,7 @@ class LineRules:
     max_bytes: int | None = None
     default_model: str | None = None
     strict: bool = True
+    model_of: Callable[[str], str] = str
 
 
 class Request(NamedTuple):
@@ -156,7 +157,7 @@ def _parse(number: int, raw: bytes | None, rules: LineRules, model: str | None) 
     if line.url != rules.endpoint and (rules.strict or line.url is not None):
         raise _Refused("invalid_url", f"The url must be the job's endpoint, {rules.endpoint!r}.", "url")
     body = bytes(line.body)
-    return Request(number, custom_id, _model(body, model, rules.default_model), body)
+    return Request(number, custom_id, _model(body, model, rules), body)
 
 
 def _check_utf8(raw: bytes) -> None:
@@ -180,7 +181,8 @@ def _custom_id(value: Any, number: int, *, strict: bool) -> str:
     return value
 
 
-def _model(body: bytes, model: str | None, default: str | None) -> str:
+def _model(body: bytes, model: str | None, rules: LineRules) -> str:
+    """The model of a line, under the name that the first one gave it."""
     if not body.startswith(b"{"):
         raise _Refused("missing_body", "The line has no body that is an object.", "body")
     try:
@@ -188,12 +190,14 @@ def _model(body: bytes, model: str | None, default: str | None) -> str:
     except RecursionError as error:
         raise _Refused("invalid_json_line", f"The line is not a JSON object: {error}.", None) from None
     if named is None:
-        if default is None:
+        if rules.default_model is None:
             raise _Refused("missing_required_parameter", "The body names no model.", "body.model")
-        return default
+        return rules.default_model
     if not isinstance(named, str):
         raise _Refused("invalid_type", "The model must be a string.", "body.model")
-    if model is not None and named != model:
+    if model is None or named == model:
+        return named
+    if rules.model_of(named) != rules.model_of(model):
         message = f"The line names the model {named[:80]!r}, where {model[:80]!r} is expected."
         raise _Refused("model_mismatch", message, "body.model")
-    return named
+    return model
