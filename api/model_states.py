@@ -14,8 +14,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from api.errors import ApiError
 from backends.errors import LoadFailed
-from backends.registry import family_of, runtimes_of
-from backends.weights.cache import missing_files, model_folder
+from backends.registry import family_of
+from backends.weights.cache import missing_files, model_folder, served_runtimes
 from configs.models import ModelSpec
 from configs.settings import Settings
 from configs.spec_files import Catalogue
@@ -106,9 +106,7 @@ class ModelStates:
     def _is_pulled(self, spec: ModelSpec) -> bool:
         """Whether the files of any runtime are complete. Raises `LoadFailed` for an unknown family."""
         folder = model_folder(self._settings, spec)
-        runtimes = runtimes_of(spec.family, spec.runtime)
-        usable = [name for name in runtimes if not spec.files or spec.files_for(name)]
-        return any(not missing_files(spec, folder, name) for name in usable)
+        return any(not missing_files(spec, folder, name) for name in served_runtimes(spec))
 
     def _how_to_pull(self, spec: ModelSpec) -> str:
         command = f"batchyard models pull {spec.name}"
@@ -117,10 +115,13 @@ class ModelStates:
         return f"its files are fetched at first use, or by: {command}"
 
     def _broken(self) -> Iterator[ModelState]:
-        """Spec files that cannot be read, under the name of the file: their own may be what is broken."""
-        for stem, problems in groupby(self._catalogue.broken, key=lambda broken: broken.path.stem):
+        """Spec files that cannot be used, each fault with its file and line."""
+        for _, group in groupby(self._catalogue.broken, key=lambda broken: broken.path):
+            faults = list(group)
             detail = "; ".join(
-                f"line {problem.line}: {problem.message}" if problem.line else problem.message
-                for problem in problems
+                f"{fault.path.name} line {fault.line}: {fault.message}"
+                if fault.line
+                else f"{fault.path.name}: {fault.message}"
+                for fault in faults
             )
-            yield ModelState(name=stem, status="broken", detail=detail)
+            yield ModelState(name=faults[0].model, status="broken", detail=detail)

@@ -15,8 +15,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from configs.models import Limits, ModelFile, ModelSpec
+from configs.models import NAME, Limits, ModelFile, ModelSpec
 from configs.settings import Settings
+from configs.spec_rules import faults_of
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +36,13 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BrokenSpec:
-    """One problem of one file, for `models list`, `doctor` and the logs."""
+    """One problem of one file, for `models list`, `doctor` and the logs. `model`: the name that the file
+    gives, or that of the file where it gives none that can be read."""
 
     path: Path
     line: int | None
     message: str
+    model: str = ""
 
     def __str__(self) -> str:
         place = f"{self.path}:{self.line}" if self.line else str(self.path)
@@ -49,8 +52,11 @@ class BrokenSpec:
 class InvalidSpec(Exception):
     """A spec file that cannot be used; `problems` names each fault with its line."""
 
-    def __init__(self, path: Path, problems: list[Problem]) -> None:
-        self.broken = [BrokenSpec(path=path, line=line, message=message) for line, message in problems]
+    def __init__(self, path: Path, problems: list[Problem], *, model: str | None = None) -> None:
+        self.broken = [
+            BrokenSpec(path=path, line=line, message=message, model=model or path.stem)
+            for line, message in problems
+        ]
         super().__init__("\n".join(map(str, self.broken)))
 
 
@@ -61,11 +67,15 @@ class Catalogue:
     of a ready one of the same name. Not safe for use by several threads at once during `refresh`.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        """`folders`: where specs lie, the ones that win first. A folder that is missing holds none."""
+    def __init__(self, folders: Iterable[Path], *, max_inputs: int | None = None) -> None:
+        """`folders`: where specs lie, the ones that win first. A folder that is missing holds none.
+
+        `max_inputs` bounds the requests of every model, so that all who check one look at its spec alone.
+        """
         self.specs: dict[str, ModelSpec] = {}
         self.broken: list[BrokenSpec] = []
         self._folders = tuple(folders)
+        self._max_inputs = max_inputs
         self._aliases: dict[str, str] = {}
         self._seen: dict[Path, tuple[int, int]] = {}
         self._load(self._look())
@@ -101,7 +111,7 @@ class Catalogue:
         broken: list[BrokenSpec] = []
         for path in found:
             try:
-                spec = read_spec(path)
+                spec = self._bounded(read_spec(path))
             except InvalidSpec as error:
                 broken += error.broken
                 continue
@@ -112,15 +122,20 @@ class Catalogue:
                 owners |= dict.fromkeys((spec.name, *spec.aliases), path)
             elif owners[taken].parent == path.parent:
                 message = f"the name '{taken}' is already taken by {owners[taken].name}"
-                broken.append(BrokenSpec(path=path, line=None, message=message))
+                broken.append(BrokenSpec(path=path, line=None, message=message, model=spec.name))
             else:
                 log.warning("spec.shadowed", model=taken, by=str(owners[taken]), shadowed=str(path))
         self.specs, self.broken, self._aliases, self._seen = specs, broken, aliases, found
 
+    def _bounded(self, spec: ModelSpec) -> ModelSpec:
+        bounds = [most for most in (spec.limits.max_inputs, self._max_inputs) if most is not None]
+        limits = spec.limits.model_copy(update={"max_inputs": min(bounds, default=None)})
+        return spec.model_copy(update={"limits": limits})
+
 
 def load_catalogue(settings: Settings) -> Catalogue:
     """The ready specs and the user's own (`Settings.specs_folder`); the user's win."""
-    return Catalogue([settings.specs_folder, GALLERY])
+    return Catalogue([settings.specs_folder, GALLERY], max_inputs=settings.max_inputs)
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -150,8 +165,13 @@ def read_spec(path: Path) -> ModelSpec:
     except ValidationError as error:
         # misspelt fields first: the right one is then missing as well, which says less
         details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-        raise InvalidSpec(path, [_problem(root, detail) for detail in details]) from None
+        raise InvalidSpec(path, [_problem(root, detail) for detail in details], model=_name(data)) from None
     _check_paths_differ(path, root, spec)
+    if faults := faults_of(spec):
+        problems = [
+            Problem(_line_of(root, place), f"{_field(place)}: {message}") for place, message in faults
+        ]
+        raise InvalidSpec(path, problems, model=spec.name)
     return spec.model_copy(update={"files": tuple(_made_absolute(file, path) for file in spec.files)})
 
 
@@ -211,7 +231,6 @@ def _line_of(root: yaml.Node, location: Location) -> int:
 
 def _problem(root: yaml.Node, detail: ErrorDetails) -> Problem:
     location = detail["loc"]
-    field = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "missing":
         message = "is missing"
@@ -219,7 +238,16 @@ def _problem(root: yaml.Node, detail: ErrorDetails) -> Problem:
         message = "is not a field of a spec" + _suggestion(location)
     elif detail["type"] == "string_pattern_mismatch":
         message = "must be 64 hexadecimal digits in lower case"
-    return Problem(_line_of(root, location), f"{field}: {message}")
+    return Problem(_line_of(root, location), f"{_field(location)}: {message}")
+
+
+def _field(location: Location) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
+
+
+def _name(data: dict[str, Any]) -> str | None:
+    name = data.get("name")
+    return name if isinstance(name, str) and NAME.fullmatch(name) else None
 
 
 def _suggestion(location: Location) -> str:
@@ -234,7 +262,8 @@ def _check_paths_differ(path: Path, root: yaml.Node, spec: ModelSpec) -> None:
     for number, file in enumerate(spec.files):
         if file.path in seen:
             line = _line_of(root, ("files", number, "path"))
-            raise InvalidSpec(path, [Problem(line, f"files[{number}].path: '{file.path}' stands twice")])
+            problem = Problem(line, f"files[{number}].path: '{file.path}' stands twice")
+            raise InvalidSpec(path, [problem], model=spec.name)
         seen.add(file.path)
 
 

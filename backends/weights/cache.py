@@ -17,6 +17,7 @@ from backends.errors import LoadFailed
 from backends.registry import family_of, runtimes_of
 from configs.models import ModelFile, ModelSpec
 from configs.settings import Settings
+from configs.spec_rules import can_serve
 
 RECORD_NAME = ".batchyard.json"
 
@@ -50,11 +51,12 @@ def runnable_runtimes(spec: ModelSpec) -> list[str]:
     Empty when there is none. Raises `LoadFailed` when the family or the named runtime does not exist.
     """
     runtimes = family_of(spec.family).runtimes
-    return [
-        name
-        for name in runtimes_of(spec.family, spec.runtime)
-        if runtimes[name].installed and (not spec.files or spec.files_for(name))
-    ]
+    return [name for name in served_runtimes(spec) if runtimes[name].installed]
+
+
+def served_runtimes(spec: ModelSpec) -> list[str]:
+    """The runtimes whose weights the spec names, best first, installed or not. Raises as above."""
+    return [name for name in runtimes_of(spec.family, spec.runtime) if can_serve(spec, name)]
 
 
 def best_runtime(spec: ModelSpec) -> str:
@@ -62,14 +64,10 @@ def best_runtime(spec: ModelSpec) -> str:
     if found := runnable_runtimes(spec):
         return found[0]
     runtimes = family_of(spec.family).runtimes
-    ways = [
-        f"'{name}' with: {runtimes[name].extra}"
-        for name in runtimes_of(spec.family, spec.runtime)
-        if not spec.files or spec.files_for(name)
-    ]
+    ways = [f"'{name}' with: {runtimes[name].extra}" for name in served_runtimes(spec)]
     if not ways:
         raise LoadFailed(
-            f"model '{spec.name}' names no file for any runtime of family '{spec.family}'",
+            f"model '{spec.name}' names no weights for any runtime of family '{spec.family}'",
             code="model_load_failed",
         )
     raise LoadFailed(

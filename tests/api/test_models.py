@@ -24,7 +24,10 @@ def test_a_model_that_is_not_pulled_says_how_to_pull_it(client: OpenAI) -> None:
 def test_a_broken_spec_is_listed_with_its_line_and_stops_no_other(client: OpenAI) -> None:
     broken: Any = client.models.retrieve("wrong")
     assert broken.status == "broken"
-    assert "line 3" in broken.detail
+    assert "wrong.yaml line 3" in broken.detail
+    stranger: Any = client.models.retrieve("stranger")
+    assert stranger.status == "broken"
+    assert stranger.detail.startswith("strange.yaml line 2: family: unknown family 'nothing'")
     with pytest.raises(openai.NotFoundError, match="line 3"):
         client.embeddings.create(model="wrong", input="a")
 

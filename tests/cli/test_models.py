@@ -22,6 +22,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "name: mine\nfamily: echo\naliases: [also]\nlimits: {max_tokens: 9}\nfiles:\n"
         f"- {{path: w.bin, source: 'file:../weights.bin', sha256: {digest}, size_bytes: 700000}}\n"
     )
+    (specs / "dense.yaml").write_text(
+        "name: dense\nfamily: bert\nfiles:\n- {path: m.safetensors, source: 'file:../weights.bin'}\n"
+    )
     (specs / "broken.yaml").write_text("name: broken\nfamly: echo\n")
     (specs / "strange.yaml").write_text("name: strange\nfamily: nothing\n")
     return tmp_path
@@ -31,9 +34,9 @@ def test_list_names_every_model_and_every_broken_file(run: Run, home: Path) -> N
     done = run("models", "list")
     assert done.code == 0
     rows = {line.split()[0]: line for line in done.out.splitlines()}
-    assert {"mine", "strange", "echo", "all-minilm-l6-v2"} <= set(rows)
+    assert {"mine", "echo", "all-minilm-l6-v2"} <= set(rows)
     assert "not pulled (0.7 MB)" in rows["mine"]
-    assert "unknown family 'nothing'" in rows["strange"]
+    assert f"broken: {home}/specs/strange.yaml:2: family: unknown family 'nothing'" in done.err
     assert f"broken: {home}/specs/broken.yaml:2: famly" in done.err
 
 
@@ -79,6 +82,7 @@ def test_a_pull_that_fails_says_which_file_and_where_it_looked(run: Run, home: P
         (["rm", "zzzzzz"], "there are "),
         (["pull", "strange"], "unknown family 'nothing'"),
         (["pull", "mine", "--runtime", "gpu"], "has no runtime 'gpu'"),
+        (["pull", "dense", "--runtime", "llamacpp"], "no weights for runtime 'llamacpp'"),
     ],
 )
 def test_a_model_that_cannot_be_is_explained(run: Run, arguments: list[str], message: str) -> None:

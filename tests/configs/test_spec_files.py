@@ -68,6 +68,77 @@ def test_a_fault_is_named_with_its_line(
     assert found[0][0] == line
 
 
+BERT = "name: mine\nfamily: bert\n"
+WEIGHTS = BERT + "files:\n- {path: m.safetensors, source: 'file:m'}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("name: a\nfamily: nothing\n", 2, "family: unknown family 'nothing'; known are bert, echo"),
+        (GOOD + "runtime: gpu\n", 3, "runtime: family 'echo' has no runtime 'gpu'; it has auto, echo"),
+        (GOOD + "files:\n- path: a\n  source: hf:foo\n", 5, "files[0].source: must read hf:<owner>"),
+        (GOOD + "files:\n- path: a\n  source: hf:a/b/c\n", 5, "files[0].source: must read hf:<owner>"),
+        (GOOD + "files:\n- path: a\n  source: pypi:foo\n", 5, "files[0].source: must read pypi:<dist>"),
+        (GOOD + "files:\n- path: a\n  source: pypi:a==1\n", 5, "files[0].source: must read pypi:<dist>"),
+        (GOOD + "files:\n- path: a\n  source: https:foo\n", 5, "must read https://<host>/<path>"),
+        (GOOD + "files:\n- path: a\n  source: http://h/a\n", 5, "plain http needs a sha256"),
+        (GOOD + "files:\n- path: a\n  source: import:ggfu\n", 5, "there is no importer 'ggfu'"),
+        (GOOD + "files:\n- path: a\n  source: import:gguf?type=q3\n", 5, "f16, q8_0, f32, not 'q3'"),
+        (GOOD + "files:\n- path: a\n  source: import:gguf?typ=f16\n", 5, "has no option 'typ'"),
+        (GOOD + "files:\n- path: a\n  source: file:a\n  runtimes: [x]\n", 6, "no runtime 'x'"),
+        (BERT + "files:\n- {path: m.bin, source: 'file:m'}\n", 3, "none of them is a weights file"),
+        (WEIGHTS + "runtime: llamacpp\n", 3, "weights file for 'llamacpp' (.gguf)"),
+        (WEIGHTS + "options:\n  gguf: other.gguf\n", 6, "'other.gguf' is not one of the files"),
+        (BERT + "options:\n  poolin: cls\n", 4, "options.poolin: nothing reads it; did you mean 'pooling'?"),
+        (BERT + "options:\n  normalize: true\n  pooling: best\n", 5, "options.pooling: "),
+        (BERT + "options:\n  prefixes: {query: 1}\n", 4, "options.prefixes.query: "),
+        (BERT + "options:\n  prefixes: {q: ''}\n  default_prefix: p\n", 5, "no prefix 'p'"),
+        (BERT + "options: {prefixes: {q: ''}}\ndefaults:\n  input_type: p\n", 5, "no prefix 'p'"),
+        (GOOD + "options:\n  dimensions: 0\n", 4, "options.dimensions: "),
+        (GOOD + "defaults:\n  overlong: cut\n", 4, "defaults.overlong: "),
+        (GOOD + "defaults:\n  overlogn: truncate\n", 4, "did you mean 'overlong'?"),
+    ],
+)
+def test_what_no_engine_could_use_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    found = faults(written(tmp_path, text))
+    assert message in found[0][1]
+    assert found[0][0] == line
+    assert Catalogue([tmp_path]).specs == {}
+    assert Catalogue([tmp_path]).broken[0].model == text.split()[1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "hf:owner/name/sub/file.bin@main",
+        "pypi:a-dist==1.0.0+cpu#pkg/model/file.bin",
+        "https://host:8443/file",
+        "file:~/file",
+        "import:gguf",
+        "import:gguf?type=q8_0",
+    ],
+)
+def test_sources_that_are_right_pass(tmp_path: Path, source: str) -> None:
+    text = GOOD + f"files:\n- path: a\n  source: {source}\n"
+    assert len(read_spec(written(tmp_path, text)).files) == 1
+
+
+def test_the_bound_of_the_service_holds_where_a_spec_has_no_lower_one(tmp_path: Path) -> None:
+    written(tmp_path, GOOD, "open.yaml")
+    written(tmp_path, "name: low\nfamily: echo\nlimits: {max_inputs: 3}\n", "low.yaml")
+    written(tmp_path, "name: high\nfamily: echo\nlimits: {max_inputs: 3000}\n", "high.yaml")
+    specs = Catalogue([tmp_path], max_inputs=10).specs
+    assert {name: spec.limits.max_inputs for name, spec in specs.items()} == {
+        "mine": 10,
+        "low": 3,
+        "high": 10,
+    }
+    assert load_catalogue(Settings(home=tmp_path)).specs["echo"].limits.max_inputs == 50_000
+
+
 def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     found = faults(written(tmp_path, "name: a\nfamily: echo\ncores: none\nmemory_mb: -1\n"))
     assert [line for line, _ in found] == [3, 4]

@@ -9,6 +9,7 @@ import pytest
 
 from backends.registry import FAMILIES, Family, Runtime
 from backends.types import decode_error
+from configs.families import FAMILY_RULES, EchoOptions, EmbeddingDefaults, FamilyRules
 from tasks.drain import drain
 from tests.backends.faulty_engine import FaultyEngine
 from tests.tasks.slot import cancel, open_slot, settings_for, submit, text
@@ -17,12 +18,18 @@ from tests.tasks.test_drain import conn, results_of, state_of
 __all__ = ["conn"]  # the fixture
 
 
+class FaultyOptions(EchoOptions):
+    fault: str = ""
+
+
 @pytest.fixture(autouse=True)
 def faulty_family(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slot's family `echo` computed by an engine that breaks when a body says so."""
     monkeypatch.setattr("tasks.launch.Engine", FaultyEngine)
     runtimes = {"faulty": Runtime(backend="unused:in this process")}
     monkeypatch.setitem(FAMILIES, "faulty", Family(endpoints=("/v1/embeddings",), runtimes=runtimes))
+    rules = FamilyRules(runtimes={"faulty": ""}, options=FaultyOptions, defaults=EmbeddingDefaults)
+    monkeypatch.setitem(FAMILY_RULES, "faulty", rules)
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from backends.weights.cache import (
     verify,
 )
 from backends.weights.locking import locked
-from backends.weights.pull import PullFailed, PullProgress, pull, remove
+from backends.weights.pull import PullProgress, pull, remove
+from backends.weights.sources import PullFailed
 from configs.models import ModelFile, ModelSpec
 from configs.settings import Settings
 
@@ -340,16 +341,29 @@ def test_a_runtime_that_is_not_installed_says_what_installs_it(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backends.registry.util.find_spec", lambda name: None)
-    spec = ModelSpec(name="m", family="bert", files=(linked(weights),))
+    files = [ModelFile(path=f"m.{kind}", source=f"file:{weights}") for kind in ("safetensors", "gguf")]
+    spec = ModelSpec(name="m", family="bert", files=tuple(files))
     with pytest.raises(LoadFailed, match=r"batchyard\[bert\].*make bindings") as caught:
         best_runtime(spec)
     assert caught.value.code == "binding_missing"
 
 
-def test_a_spec_without_files_for_any_runtime_is_named() -> None:
-    file = ModelFile(path="m.bin", source="file:/m.bin", runtimes=("nothing",))
-    with pytest.raises(LoadFailed, match="names no file"):
+@pytest.mark.parametrize(("path", "runtimes"), [("m.bin", ()), ("m.gguf", ("nothing",))])
+def test_a_spec_without_weights_for_any_runtime_is_named(path: str, runtimes: tuple[str, ...]) -> None:
+    file = ModelFile(path=path, source="file:/m", runtimes=runtimes)
+    with pytest.raises(LoadFailed, match="names no weights"):
         best_runtime(ModelSpec(name="m", family="bert", files=(file,)))
+
+
+def test_a_pull_for_a_runtime_without_weights_in_the_spec_is_refused(
+    settings: Settings, weights: Path
+) -> None:
+    files = [ModelFile(path=name, source=f"file:{weights}") for name in ("config.json", "m.safetensors")]
+    spec = ModelSpec(name="m", family="bert", files=tuple(files))
+    with pytest.raises(PullFailed, match="no weights for runtime 'llamacpp'"):
+        pull(spec, settings, runtimes=["openvino", "llamacpp"])
+    assert not model_folder(settings, spec).exists()
+    assert pull(spec, settings, runtimes=["openvino"]).is_dir()
 
 
 @pytest.mark.parametrize(("family", "runtime"), [("nothing", "auto"), ("bert", "nothing")])

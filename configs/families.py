@@ -1,0 +1,72 @@
+"""What a spec may say in each family: its runtimes, the options that they read, the defaults of its requests.
+
+Plain tables, so that a spec can be judged where it is read, without a backend. `backends/registry.py` says
+where the code of a runtime lies; a test holds the two against each other.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Values(BaseModel):
+    """Named values of a spec."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class EmbeddingDefaults(Values):
+    """What may fill in fields that an embeddings request leaves out."""
+
+    dimensions: int | None = Field(None, ge=1)
+    input_type: str | None = None
+    overlong: Literal["error", "truncate", "chunk_mean"] | None = None
+
+
+class BertOptions(Values):
+    """Options of the bert family. docs/bert.md lists the same; a test holds the two against each other."""
+
+    pooling: Literal["mean", "cls", "max", "last"] | None = Field(
+        None, description="how the tokens become one vector: mean, cls, max or last"
+    )
+    normalize: bool | None = Field(None, description="whether vectors have length 1")
+    prefixes: dict[str, str] | None = Field(
+        None, description="templates by the name that a request's input_type uses"
+    )
+    default_prefix: str | None = Field(
+        None,
+        description="the template that holds when a request names none; null: no template at all",
+    )
+    precision: Literal["auto", "bf16", "f32"] | None = Field(None, description="openvino: auto, bf16 or f32")
+    gguf: str | None = Field(None, description="llamacpp: the file to use where the model has several")
+
+
+class EchoOptions(Values):
+    """Options of the echo family: how long a vector is, and what each part takes."""
+
+    dimensions: int = Field(8, ge=1, le=16_384)
+    delay_ms: float = Field(0.0, ge=0, le=600_000, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyRules:
+    """`runtimes` maps a name to how the name of a weights file ends of which it needs at least one ("": it
+    has no weights of its own)."""
+
+    runtimes: dict[str, str]
+    options: type[Values]
+    defaults: type[Values]
+
+
+FAMILY_RULES: dict[str, FamilyRules] = {
+    "bert": FamilyRules(
+        runtimes={"openvino": ".safetensors", "llamacpp": ".gguf"},
+        options=BertOptions,
+        defaults=EmbeddingDefaults,
+    ),
+    "echo": FamilyRules(runtimes={"echo": ""}, options=EchoOptions, defaults=EmbeddingDefaults),
+}
+
+# Importers (`backends/importers/`) of `import:` sources: the values that each of their options may have.
+IMPORTERS: dict[str, dict[str, tuple[str, ...]]] = {"gguf": {"type": ("f16", "q8_0", "f32")}}
