@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,34 +18,26 @@ from backends.base import Backend, Feed
 from backends.embeddings import (
     EmbeddingRequest,
     apply_dimensions,
-    check_defaults,
     check_dimensions,
-    parse_embedding_request,
+    parse_part,
     result_of,
 )
 from backends.errors import BackendError, InvalidBody, LoadFailed
+from backends.spec_values import check_values
 from backends.types import Done, ErrorInfo, Event, Failed, Lane, Part, Started, encode_result
+from configs.families import FAMILY_RULES, EchoOptions
 from configs.models import ModelSpec
 
 AHEAD = 64  # parts in hand: enough that the pipe's round trip does not count (notes on the engine's pipe)
-MAX_DIMENSIONS = 16_384
-MAX_DELAY_MS = 600_000
 
 Tokens = list[str] | list[int]
 Vector = NDArray[np.float32]
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of an echo spec."""
-
-    dimensions: int = 8
-    delay_ms: float = 0.0
-
-
 class EchoBackend(Backend):
     """Answers every part from its body alone; the same input gives the same vector everywhere."""
 
-    def __init__(self, spec: ModelSpec, options: Options) -> None:
+    def __init__(self, spec: ModelSpec, options: EchoOptions) -> None:
         self._spec = spec
         self._options = options
 
@@ -57,8 +48,8 @@ class EchoBackend(Backend):
                 raise LoadFailed(
                     f"model '{spec.name}': file '{file.path}' is missing", code="model_not_ready"
                 )
-        check_defaults(spec)
-        return cls(spec, _read_options(spec))
+        check_values(spec, FAMILY_RULES["echo"])
+        return cls(spec, EchoOptions.model_validate(spec.options))
 
     @property
     def info(self) -> dict[str, Any]:
@@ -98,11 +89,9 @@ class EchoBackend(Backend):
 
     def _answer(self, part: Part) -> Event:
         try:
-            request = parse_embedding_request(
-                part.body,
-                max_inputs=self._spec.limits.max_inputs,
-                default_model=self._spec.name,
-                defaults=self._spec.defaults,
+            spec = self._spec
+            request = parse_part(
+                part.body, model=spec.name, max_inputs=spec.limits.max_inputs, defaults=spec.defaults
             )
             return self._embed(part.key, request)
         except BackendError as error:
@@ -112,13 +101,14 @@ class EchoBackend(Backend):
         check_dimensions(request.dimensions, self._options.dimensions)
         if request.input_type is not None:
             raise InvalidBody("this model has no prefixes", code="invalid_value", param="input_type")
-        inputs = [self._fit(_tokens_of(item), request.overlong) for item in request.inputs]
+        numbered = enumerate(map(_tokens_of, request.inputs), request.first)
+        inputs = [self._fit(number, tokens, request.overlong) for number, tokens in numbered]
         rows = np.stack([_mean_vector(chunks, self._options.dimensions) for chunks in inputs])
         tokens = sum(len(chunk) for chunks in inputs for chunk in chunks)
         vectors = apply_dimensions(rows, request.dimensions)
         return Done(key, encode_result(result_of(tokens, vectors)), units=tokens)
 
-    def _fit(self, tokens: Tokens, overlong: str) -> list[Tokens]:
+    def _fit(self, number: int, tokens: Tokens, overlong: str) -> list[Tokens]:
         """The input as chunks that the model's limit allows: one, but for `chunk_mean`."""
         limit = self._spec.limits.max_tokens
         if limit is None or len(tokens) <= limit:
@@ -127,18 +117,8 @@ class EchoBackend(Backend):
             return [tokens[:limit]]
         if overlong == "chunk_mean":
             return [tokens[start : start + limit] for start in range(0, len(tokens), limit)]
-        message = f"an input has {len(tokens)} tokens; the model takes {limit}"
+        message = f"input {number} has {len(tokens)} tokens; the model takes at most {limit}"
         raise InvalidBody(message, code="context_length_exceeded", param="input")
-
-
-def _read_options(spec: ModelSpec) -> Options:
-    try:
-        options = msgspec.convert(spec.options, Options)
-    except msgspec.ValidationError as error:
-        raise LoadFailed(f"model '{spec.name}': options: {error}", code="model_load_failed") from None
-    if not (1 <= options.dimensions <= MAX_DIMENSIONS and 0 <= options.delay_ms <= MAX_DELAY_MS):
-        raise LoadFailed(f"model '{spec.name}': options are out of range", code="model_load_failed")
-    return options
 
 
 def _tokens_of(item: str | list[int]) -> Tokens:

@@ -13,9 +13,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from backends.errors import InvalidBody, LoadFailed, PartFailed
+from backends.errors import InvalidBody, PartFailed
 from backends.types import EmbeddingResult
-from configs.models import ModelSpec
 
 Overlong = Literal["error", "truncate", "chunk_mean"]
 EncodingFormat = Literal["float", "base64"]
@@ -26,7 +25,10 @@ FIELDS = ("model", "input", "dimensions", "encoding_format", "overlong", "input_
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked request. `inputs` are all texts or all token ids, in order, none of them empty."""
+    """A checked request. `inputs` are all texts or all token ids, in order, none of them empty.
+
+    `first` is the number that the first of them has in the caller's request: more than 0 in a piece of one.
+    """
 
     model: str
     inputs: Texts
@@ -34,24 +36,10 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     encoding_format: EncodingFormat = "float"
     overlong: Overlong = "error"
     input_type: str | None = None  # names a prefix template of the model: "query", "passage"
+    first: int = 0
 
 
-# Fields that a spec's `defaults` may fill in where a request leaves them out.
-DEFAULTABLE = ("dimensions", "input_type", "overlong")
-
-
-def check_defaults(spec: ModelSpec) -> None:
-    """Raise `LoadFailed` for a default that no embeddings request has, or with a value that none may have."""
-    reason = None
-    if unknown := sorted(spec.defaults.keys() - set(DEFAULTABLE)):
-        reason = f"unknown default '{unknown[0]}'; known are {', '.join(DEFAULTABLE)}"
-    else:
-        try:
-            parse_embedding_request(b'{"input": "a text"}', default_model=spec.name, defaults=spec.defaults)
-        except InvalidBody as error:
-            reason = f"wrong default: {error.message}"
-    if reason is not None:
-        raise LoadFailed(f"model '{spec.name}': {reason}", code="model_load_failed")
+NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 
 
 def parse_embedding_request(
@@ -59,43 +47,55 @@ def parse_embedding_request(
     *,
     max_inputs: int | None = None,
     default_model: str | None = None,
-    defaults: Mapping[str, Any] = MappingProxyType({}),
+    defaults: Mapping[str, Any] = NO_DEFAULTS,
 ) -> EmbeddingRequest:
-    """Check a request body. `default_model` stands in for a missing `model` (lines of a job name none),
-    `defaults` (of a spec) for other fields that are missing.
+    """Check a request body as a caller sends it. `default_model` stands in for a missing `model` (lines of a
+    job name none), `defaults` (of a spec) for other fields that are missing.
 
     Raises `InvalidBody` with the code and the field at fault. Bounds that only the model knows (its
     vocabulary, its dimensions, its context) are the backend's to check.
     """
-    fields = {**defaults, **_read_object(body)}
-    inputs = _read_inputs(fields.get("input"))
-    if max_inputs is not None and len(inputs) > max_inputs:
-        raise _invalid("too_many_inputs", f"{len(inputs)} inputs; one call takes {max_inputs}", "input")
-    _read_string(fields, "user")
-    return EmbeddingRequest(
-        model=_read_model(fields, default_model),
-        inputs=inputs,
-        dimensions=_read_dimensions(fields.get("dimensions")),
-        encoding_format=cast(EncodingFormat, _read_choice(fields, "encoding_format", EncodingFormat)),
-        overlong=cast(Overlong, _read_choice(fields, "overlong", Overlong)),
-        input_type=_read_string(fields, "input_type"),
-    )
+    return _checked(_object(_json(body)), max_inputs, default_model, defaults)
 
 
-def split_inputs(request: EmbeddingRequest, size: int) -> list[bytes]:
-    """Bodies of the parts of a request, `size` inputs each, in order; all else is repeated in each."""
-    rest = {
-        "model": request.model,
-        "dimensions": request.dimensions,
-        "encoding_format": request.encoding_format,
-        "overlong": request.overlong,
-        "input_type": request.input_type,
-    }
-    given = {name: value for name, value in rest.items() if value is not None}
-    return [
-        orjson.dumps({**given, "input": request.inputs[start : start + size]})
+def cut_request(
+    body: bytes, size: int, *, max_inputs: int | None = None, default_model: str | None = None
+) -> tuple[EmbeddingRequest, list[bytes]]:
+    """Check a caller's body and cut it into the bodies of its parts, `size` inputs each, in order.
+
+    A part has the fields that the caller gave and no others, so that a spec's defaults go on filling in the
+    rest. A part after the first is a *piece*, the JSON array `[number of its first input, request]`:
+    errors then name inputs as the caller counts them, and no caller can send one, whose body must be an
+    object. A request that needs no cut stays as it was written. Raises `InvalidBody`.
+    """
+    fields = _object(_json(body))
+    request = _checked(fields, max_inputs, default_model, NO_DEFAULTS)
+    if len(request.inputs) <= size:
+        return request, [body]
+    requests = (
+        (start, {**fields, "input": request.inputs[start : start + size]})
         for start in range(0, len(request.inputs), size)
-    ]
+    )
+    return request, [orjson.dumps([start, part] if start else part) for start, part in requests]
+
+
+def parse_part(
+    body: bytes, *, model: str, max_inputs: int | None, defaults: Mapping[str, Any]
+) -> EmbeddingRequest:
+    """Check the body of a part: a request as a caller sent it, or a piece that `cut_request` made of one.
+
+    `model`, `max_inputs` and `defaults` are the spec's. Raises `InvalidBody`.
+    """
+    first, given = 0, _json(body)
+    if isinstance(given, list) and len(given) == 2 and type(given[0]) is int:
+        first, given = given
+    return _checked(_object(given), max_inputs, model, defaults, first)
+
+
+def check_input_count(count: int, most: int | None) -> None:
+    """Raise `InvalidBody` when a request has more inputs than one may have."""
+    if most is not None and count > most:
+        raise _invalid("too_many_inputs", f"{count} inputs; one call takes {most}", "input")
 
 
 def apply_dimensions(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
@@ -134,17 +134,43 @@ def _invalid(code: str, message: str, param: str | None = None) -> InvalidBody:
     return InvalidBody(message, code=code, param=param)
 
 
-def _read_object(body: bytes) -> dict[str, Any]:
+def _json(body: bytes) -> Any:
     try:
-        fields = orjson.loads(body)  # refuses NaN, invalid UTF-8 and deep nesting without a RecursionError
+        return orjson.loads(body)  # refuses NaN, invalid UTF-8 and deep nesting without a RecursionError
     except orjson.JSONDecodeError as error:
         raise _invalid("invalid_json", f"the body is not valid JSON: {error}") from None
+
+
+def _object(fields: Any) -> dict[str, Any]:
+    """The fields that a request gives; null is the same as leaving one out."""
     if not isinstance(fields, dict):
         raise _invalid("invalid_request", "the body must be a JSON object")
     for name in fields:
         if name not in FIELDS:
             raise _invalid("invalid_request", f"unknown field '{name[:80]}'", name[:80])
-    return fields
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _checked(
+    given: dict[str, Any],
+    max_inputs: int | None,
+    default_model: str | None,
+    defaults: Mapping[str, Any],
+    first: int = 0,
+) -> EmbeddingRequest:
+    fields = {**defaults, **given}
+    inputs = _read_inputs(fields.get("input"))
+    check_input_count(len(inputs), max_inputs)
+    _read_string(fields, "user")
+    return EmbeddingRequest(
+        model=_read_model(fields, default_model),
+        inputs=inputs,
+        dimensions=_read_dimensions(fields.get("dimensions")),
+        encoding_format=cast(EncodingFormat, _read_choice(fields, "encoding_format", EncodingFormat)),
+        overlong=cast(Overlong, _read_choice(fields, "overlong", Overlong)),
+        input_type=_read_string(fields, "input_type"),
+        first=first,
+    )
 
 
 def _read_model(fields: dict[str, Any], default: str | None) -> str:

@@ -20,7 +20,8 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     """What is computed and recorded as one.
 
     `key` names it between a controller and its engine, for as long as that engine lives. `body` is the
-    request body as JSON in UTF-8, whole: a part of a large item carries a body with its slice of inputs.
+    request body as JSON in UTF-8, whole. A part of a large item has its slice of the inputs; after the first
+    it is a piece, `[number of its first input, request]` (`backends/embeddings.py`).
     """
 
     key: int

@@ -1,11 +1,12 @@
 """Reading input files: a job that is validating gets its items, or fails with the lines that are wrong."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import structlog
 
-from backends.embeddings import parse_embedding_request, split_inputs
+from backends.embeddings import check_input_count, cut_request
 from backends.errors import InvalidBody
 from backends.registry import family_of
 from configs.models import ModelSpec
@@ -66,9 +67,14 @@ class Validator:
 
     def _store(self, conn: psycopg.Connection, job: JobRow, path: Path) -> None:
         """Store the items and queue the job."""
-        read = ingest(
-            conn, job.id, path, self._rules(job), split=splitter(job.endpoint, self._settings.part_inputs)
+        self._catalogue.refresh()
+        split = splitter(
+            job.endpoint,
+            self._settings.part_inputs,
+            default_model=job.model or None,
+            max_inputs_of=self._max_inputs_of,
         )
+        read = ingest(conn, job.id, path, self._rules(job), split=split)
         if read.errors:
             raise _Refused(*read.errors)
         spec = self._spec(read.model, job.endpoint)
@@ -79,7 +85,6 @@ class Validator:
         log.info("job.validated", job=job.suffix, items=read.items, parts=read.parts, model=spec.name)
 
     def _spec(self, model: str, endpoint: str) -> ModelSpec:
-        self._catalogue.refresh()
         spec = self._catalogue.find(model)
         if spec is None:
             message = f"The model '{model[:80]}' does not exist; see GET /v1/models."
@@ -98,7 +103,16 @@ class Validator:
             max_bytes=settings.max_batch_bytes if batch else None,
             default_model=job.model or None,
             strict=batch,
+            model_of=self._model_of,
         )
+
+    def _model_of(self, name: str) -> str:
+        spec = self._catalogue.find(name)
+        return name if spec is None else spec.name
+
+    def _max_inputs_of(self, name: str) -> int | None:
+        spec = self._catalogue.find(name)
+        return None if spec is None else spec.limits.max_inputs
 
     def _reject(self, conn: psycopg.Connection, job: JobRow, errors: tuple[LineError, ...]) -> None:
         log.info("job.rejected", job=job.suffix, errors=len(errors), first=errors[0].message)
@@ -106,8 +120,18 @@ class Validator:
         self._signals.answered(Answered(job.id))
 
 
-def splitter(endpoint: str, part_inputs: int) -> Split | None:
-    """How bodies for `endpoint` are cut into parts; None: they are not."""
+def splitter(
+    endpoint: str,
+    part_inputs: int,
+    *,
+    default_model: str | None = None,
+    max_inputs_of: Callable[[str], int | None] = lambda model: None,
+) -> Split | None:
+    """How bodies for `endpoint` are cut into parts; None: they are not.
+
+    `default_model` is that of lines that name none, `max_inputs_of` how many inputs a request to a model
+    may have.
+    """
     if endpoint != "/v1/embeddings":
         return None
 
@@ -116,8 +140,10 @@ def splitter(endpoint: str, part_inputs: int) -> Split | None:
         if body.count(b",") < part_inputs:
             return [body]
         try:
-            return split_inputs(parse_embedding_request(body), part_inputs)
+            request, bodies = cut_request(body, part_inputs, default_model=default_model)
+            check_input_count(len(request.inputs), max_inputs_of(request.model))
         except InvalidBody:
             return [body]  # the item's own error, once it is computed
+        return bodies
 
     return split

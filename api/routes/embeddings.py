@@ -6,10 +6,9 @@ from fastapi import APIRouter, Request, Response
 
 from api.awaiting import wait_for_result
 from api.deps import caller_of, services_of
-from api.errors import NO_RETRY, ApiError
+from api.errors import NO_RETRY
 from api.wire import JSON, LARGE_BYTES, read_body
-from backends.embeddings import EmbeddingRequest, parse_embedding_request, split_inputs
-from configs.models import ModelSpec
+from backends.embeddings import EmbeddingRequest, check_input_count, cut_request
 from configs.settings import Settings
 from tasks.render import render_answer
 
@@ -31,7 +30,7 @@ async def create_embeddings(request: Request) -> Response:
         else await asyncio.to_thread(_parse, body, services.settings)
     )
     spec = services.models.find(asked.model, ENDPOINT)
-    _check_limit(asked, spec)
+    check_input_count(len(asked.inputs), spec.limits.max_inputs)
     submitted = await services.submitter.call(endpoint=ENDPOINT, bodies=bodies, spec=spec, caller=caller)
     item = await wait_for_result(request, services, submitted, caller)
     content = (
@@ -46,15 +45,5 @@ async def create_embeddings(request: Request) -> Response:
 
 
 def _parse(body: bytes, settings: Settings) -> tuple[EmbeddingRequest, list[bytes]]:
-    """The request, and the bodies of its parts."""
-    asked = parse_embedding_request(body, max_inputs=settings.max_inputs)
-    if len(asked.inputs) <= settings.part_inputs:
-        return asked, [body]
-    return asked, split_inputs(asked, settings.part_inputs)
-
-
-def _check_limit(asked: EmbeddingRequest, spec: ModelSpec) -> None:
-    most = spec.limits.max_inputs
-    if most is not None and len(asked.inputs) > most:
-        message = f"{len(asked.inputs)} inputs; the model '{spec.name}' takes {most} per call."
-        raise ApiError("too_many_inputs", message, param="input")
+    """The request, and the bodies of its parts. Raises `InvalidBody`."""
+    return cut_request(body, settings.part_inputs, max_inputs=settings.max_inputs)

@@ -18,14 +18,14 @@ from backends.bert.desk import Desk
 from backends.bert.encoder import Encoder, Vectors
 from backends.bert.memo import Memo, key_of
 from backends.bert.model_folder import BertModel, read_model_folder
-from backends.bert.options import check_options
 from backends.bert.packing import Batch, Budget
 from backends.bert.prepare import finish, prepare
 from backends.bert.selftest import Reference, passes, stored_reference
 from backends.bert.tokenizer import BertTokenizer
 from backends.bert.work import Work
-from backends.embeddings import check_defaults, result_of
+from backends.embeddings import result_of
 from backends.errors import InvalidBody, LoadFailed
+from backends.spec_values import check_values
 from backends.types import (
     Done,
     ErrorInfo,
@@ -37,6 +37,7 @@ from backends.types import (
     Started,
     encode_result,
 )
+from configs.families import FAMILY_RULES
 from configs.models import ModelSpec
 
 log = structlog.get_logger(__name__)
@@ -59,8 +60,7 @@ class BertBackend(Backend):
     @classmethod
     def load(cls, spec: ModelSpec, folder: Path, threads: int) -> Self:
         """The first of the runtime's encoders that passes the self-test. Raises `LoadFailed`."""
-        check_options(spec)
-        check_defaults(spec)
+        check_values(spec, FAMILY_RULES["bert"])
         model = cls.read_model(spec, folder)
         tokenizer = cls.open_tokenizer(spec, folder)
         reference = cls.reference(model, tokenizer, spec, folder, threads)

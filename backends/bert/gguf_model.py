@@ -112,6 +112,7 @@ def _declared(file: GGUFFile, spec: ModelSpec, folder: Path) -> BertModel:
         prefixes=prefixes,
         default_prefix=default_prefix,
         defaults=spec.defaults,
+        max_inputs=spec.limits.max_inputs,
         layer_norm_eps=float(eps) if isinstance(eps, float) else 1e-12,
     )
 

@@ -61,6 +61,7 @@ class BertModel:
     prefixes: Mapping[str, str] = field(default_factory=dict)
     default_prefix: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of the spec, for what a request leaves out
+    max_inputs: int | None = None  # per request, as the spec limits it
     lower_case: bool = False
     activation: str = "gelu"
     layer_norm_eps: float = 1e-12
@@ -84,6 +85,7 @@ def read_model_folder(spec: ModelSpec, folder: Path) -> BertModel:
         prefixes=prefixes,
         default_prefix=default_prefix,
         defaults=spec.defaults,
+        max_inputs=spec.limits.max_inputs,
     )
 
 
@@ -174,7 +176,9 @@ def read_prefixes(spec: ModelSpec, folder: Path) -> tuple[dict[str, str], str | 
 
 def read_flag(spec: ModelSpec, option: str, otherwise: bool) -> bool:
     """An option that is true or false. Raises `LoadFailed`."""
-    value = spec.options.get(option, otherwise)
+    value = spec.options.get(option)
+    if value is None:
+        return otherwise
     if not isinstance(value, bool):
         raise LoadFailed(
             f"options.{option} of model '{spec.name}' must be true or false", code="model_load_failed"

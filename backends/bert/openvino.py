@@ -94,7 +94,7 @@ def padded(batch: list[list[int]], pad_id: int) -> tuple[npt.NDArray[np.int64], 
 
 def precisions(spec: ModelSpec) -> list[Precision]:
     """Precisions to try, the fastest first. Raises `LoadFailed` when the spec asks for another."""
-    wanted = spec.options.get("precision", "auto")
+    wanted = spec.options.get("precision") or "auto"
     offered: list[Precision] = ["bf16", "f32"] if "BF16" in capabilities() else ["f32"]
     if wanted == "auto":
         return offered

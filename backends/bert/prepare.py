@@ -14,7 +14,7 @@ import numpy.typing as npt
 from backends.bert.model_folder import BertModel
 from backends.bert.overlong import means, shorten, windows
 from backends.bert.tokenizer import BertTokenizer
-from backends.embeddings import EmbeddingRequest, apply_dimensions, check_dimensions, parse_embedding_request
+from backends.embeddings import EmbeddingRequest, apply_dimensions, check_dimensions, parse_part
 from backends.errors import InvalidBody
 
 ENDPOINT = "/v1/embeddings"
@@ -45,17 +45,18 @@ def prepare(endpoint: str, body: bytes, model: BertModel, tokenizer: BertTokeniz
         raise InvalidBody(
             f"this model serves {ENDPOINT}, not {endpoint}", code="endpoint_not_supported", param="model"
         )
-    request = parse_embedding_request(body, default_model=model.name, defaults=model.defaults)
+    request = parse_part(body, model=model.name, max_inputs=model.max_inputs, defaults=model.defaults)
     if request.dimensions is not None:
         check_dimensions(request.dimensions, model.hidden)
     rows: list[list[int]] = []
     spans: list[tuple[int, int]] = []
-    for number, ids in enumerate(_token_ids(request, model, tokenizer)):
+    for number, ids in enumerate(_token_ids(request, model, tokenizer), request.first):
         start = len(rows)
         rows += _fit(number, ids, request, model, tokenizer)
         spans.append((start, len(rows)))
         if len(rows) - len(spans) > MAX_WINDOWS:
-            raise _too_long(f"the inputs up to number {number} make more than {MAX_WINDOWS} further windows")
+            which = f"inputs {request.first} to {number}"
+            raise _too_long(f"{which} make more than {MAX_WINDOWS} windows beyond one each")
     return Prepared(rows=rows, spans=spans, dimensions=request.dimensions)
 
 
@@ -76,7 +77,7 @@ def _token_ids(request: EmbeddingRequest, model: BertModel, tokenizer: BertToken
         yield from request.inputs
         return
     prefix = _prefix(request, model)
-    for number, given in enumerate(request.inputs):
+    for number, given in enumerate(request.inputs, request.first):
         if len(given) > MAX_CHARACTERS:
             raise _too_long(f"input {number} has {len(given)} characters; at most {MAX_CHARACTERS} are read")
         text = prefix + given

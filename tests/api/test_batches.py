@@ -81,6 +81,8 @@ def test_a_cancelled_batch_ends_as_cancelled_and_its_lines_say_so(client: OpenAI
     batch = client.batches.create(
         input_file_id=upload(client, lines), endpoint="/v1/embeddings", completion_window="24h"
     )
+    while client.batches.retrieve(batch.id).status == "validating":  # until then it has no lines
+        time.sleep(0.01)
     assert client.batches.cancel(batch.id).status in ("cancelling", "cancelled")
     batch = wait(client, batch.id)
     assert batch.status == "cancelled"
@@ -130,3 +132,16 @@ def test_a_batch_goes_on_when_redis_is_emptied(client: OpenAI, stack: Stack) -> 
     assert ended.status == "completed"
     assert ended.request_counts is not None
     assert (ended.request_counts.completed, ended.request_counts.failed) == (60, 0)
+
+
+def test_errors_of_lines_with_many_inputs_name_what_the_caller_counts(client: OpenAI) -> None:
+    long = line("long", {"model": "echo", "input": ["a"] * 299 + ["a " * 8193]})
+    many = line("many", {"model": "echo", "input": ["a"] * 50_001})
+    batch = run(client, upload(client, [long, many, GOOD]))
+    assert batch.status == "completed"
+    assert batch.error_file_id is not None
+    replies = {row["custom_id"]: row["response"] for row in read_lines(client, batch.error_file_id)}
+    assert {name: reply["status_code"] for name, reply in replies.items()} == {"long": 400, "many": 400}
+    errors = {name: reply["body"]["error"] for name, reply in replies.items()}
+    assert errors["long"]["message"].startswith("input 299 has 8193 tokens")
+    assert errors["many"]["code"] == "too_many_inputs"

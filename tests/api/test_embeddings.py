@@ -62,6 +62,27 @@ def test_a_wrong_request_is_a_bad_request_with_its_code(
     assert caught.value.type == "invalid_request_error"
 
 
+def test_an_error_of_a_call_with_many_inputs_names_the_input_as_the_caller_counts_it(client: OpenAI) -> None:
+    texts = ["a"] * 299 + ["a " * 8193]
+    with pytest.raises(openai.BadRequestError, match="input 299 has 8193 tokens") as caught:
+        client.embeddings.create(model="echo", input=texts)
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "input")
+
+
+def test_the_defaults_of_a_spec_hold_for_calls_with_many_inputs_too(client: OpenAI) -> None:
+    texts = ["a"] * 299 + ["a b c d"]
+    rows = client.embeddings.create(model="echo-short", input=texts, encoding_format="float").data
+    assert {len(row.embedding) for row in rows} == {4}
+    cut = client.embeddings.create(model="echo-short", input="a b", encoding_format="float").data[0]
+    assert rows[299].embedding == cut.embedding
+
+
+def test_a_model_that_takes_fewer_inputs_says_so(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="one call takes 400") as caught:
+        client.embeddings.create(model="echo-short", input=["a"] * 401)
+    assert (caught.value.code, caught.value.param) == ("too_many_inputs", "input")
+
+
 def test_an_unknown_model_is_a_not_found_error_that_names_those_there_are(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="echo") as caught:
         client.embeddings.create(model="text-embedding-3-small", input="a")

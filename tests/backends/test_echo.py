@@ -83,9 +83,10 @@ def test_cancelled_parts_are_dropped() -> None:
 
 def test_an_overlong_input_fails_cut_or_is_averaged() -> None:
     short = spec(limits={"max_tokens": 2})
-    events = run(short, part(1, input="a b c"))
+    events = run(short, part(1, input=["a", "a b c"]))
     assert isinstance(events[-1], Failed)
     assert events[-1].error.code == "context_length_exceeded"
+    assert "input 1 has 3 tokens" in events[-1].error.message
     head, tail = vector(short, input="a b")[0], vector(short, input="c")[0]
     mean = (head + tail) / np.linalg.norm(head + tail)
     np.testing.assert_allclose(vector(short, input="a b c", overlong="truncate")[0], head)
@@ -112,3 +113,10 @@ def test_a_body_without_a_model_is_taken_as_one_for_this_model() -> None:
 def test_options_that_make_no_sense_fail_the_load(options: dict[str, Any]) -> None:
     with pytest.raises(LoadFailed, match=r"'echo': options"):
         EchoBackend.load(spec(**options), Path(), 1)
+
+
+def test_an_error_of_a_piece_names_the_input_as_the_caller_counts_it() -> None:
+    body = b'[256, {"input": ["a", "a b c"]}]'
+    events = run(spec(limits={"max_tokens": 2}), part(1, body=body))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].error.message.startswith("input 257 has 3 tokens")

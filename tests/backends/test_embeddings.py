@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 from backends.embeddings import (
     EmbeddingRequest,
     apply_dimensions,
-    check_defaults,
     check_dimensions,
+    cut_request,
     parse_embedding_request,
+    parse_part,
     result_of,
-    split_inputs,
 )
-from backends.errors import InvalidBody, LoadFailed, PartFailed
+from backends.errors import InvalidBody, PartFailed
 from configs.error_codes import CODES
-from configs.models import ModelSpec
 
 
 def parse(**fields: object) -> EmbeddingRequest:
@@ -148,25 +147,57 @@ def test_more_inputs_than_the_limit_are_refused() -> None:
 def test_the_parts_of_a_request_together_are_the_request(
     inputs: list[str] | list[list[int]], size: int, dimensions: int | None
 ) -> None:
-    request = EmbeddingRequest(
-        model="m", inputs=inputs, dimensions=dimensions, overlong="truncate", input_type="query"
-    )
-    parts = [parse_embedding_request(body) for body in split_inputs(request, size)]
+    fields = {"model": "m", "input": inputs, "overlong": "truncate", "input_type": "query"}
+    body = orjson.dumps({**fields, "dimensions": dimensions})
+    request, bodies = cut_request(body, size)
+    parts = [part_of(body) for body in bodies]
+    assert request.inputs == inputs
     assert [one for part in parts for one in part.inputs] == inputs
     assert all(len(part.inputs) == size for part in parts[:-1])
+    assert [part.first for part in parts] == list(range(0, len(inputs), size))
     for part in parts:
-        rest = {name: getattr(part, name) for name in part.__struct_fields__ if name != "inputs"}
+        rest = {
+            name: getattr(part, name) for name in part.__struct_fields__ if name not in ("inputs", "first")
+        }
         assert rest == {name: getattr(request, name) for name in rest}
 
 
+def part_of(body: bytes, max_inputs: int | None = None, **defaults: object) -> EmbeddingRequest:
+    return parse_part(body, model="m", max_inputs=max_inputs, defaults=defaults)
+
+
 def test_a_part_leaves_out_what_the_request_left_out() -> None:
-    (body,) = split_inputs(parse(input="x"), 256)
-    assert orjson.loads(body) == {
-        "model": "m",
-        "input": ["x"],
-        "encoding_format": "float",
-        "overlong": "error",
-    }
+    _, bodies = cut_request(b'{"input": ["a", "b", "c"], "user": null}', 2, default_model="m")
+    assert [orjson.loads(body) for body in bodies] == [{"input": ["a", "b"]}, [2, {"input": ["c"]}]]
+    parts = [part_of(body, overlong="truncate", dimensions=4) for body in bodies]
+    assert [(part.overlong, part.dimensions) for part in parts] == [("truncate", 4)] * 2
+
+
+def test_a_request_that_needs_no_cut_stays_as_it_was_written() -> None:
+    body = b'{ "model":"m",  "input": ["a","b"] }'
+    assert cut_request(body, 2)[1] == [body]
+
+
+@pytest.mark.parametrize("body", [b'[3, {"input": "x"}]', b'{"input": "x", "first": 3}'])
+def test_a_caller_cannot_send_a_piece(body: bytes) -> None:
+    with pytest.raises(InvalidBody) as caught:
+        parse_embedding_request(body, default_model="m")
+    assert caught.value.code == "invalid_request"
+    with pytest.raises(InvalidBody):
+        cut_request(body, 1, default_model="m")
+
+
+@pytest.mark.parametrize("body", [b"[3]", b'["3", {"input": "x"}]', b'[true, {"input": "x"}]', b'[3, "x"]'])
+def test_what_is_no_piece_is_no_part(body: bytes) -> None:
+    with pytest.raises(InvalidBody):
+        part_of(body)
+
+
+def test_a_part_has_no_more_inputs_than_its_model_allows() -> None:
+    assert len(part_of(b'{"input": ["a", "b"]}', 2).inputs) == 2
+    with pytest.raises(InvalidBody) as caught:
+        part_of(b'{"input": ["a", "b", "c"]}', 2)
+    assert (caught.value.code, caught.value.param) == ("too_many_inputs", "input")
 
 
 def test_fewer_dimensions_are_cut_and_scaled_back() -> None:
@@ -209,8 +240,8 @@ def test_the_defaults_of_a_spec_fill_in_what_a_request_leaves_out() -> None:
     assert (asked.overlong, asked.dimensions) == ("truncate", 2)
 
 
-@pytest.mark.parametrize("defaults", [{"overlogn": "truncate"}, {"overlong": "cut"}, {"dimensions": -1}])
-def test_a_default_that_no_request_may_have_is_refused_at_load(defaults: dict[str, object]) -> None:
-    with pytest.raises(LoadFailed, match="default") as caught:
-        check_defaults(ModelSpec(name="m", family="echo", defaults=defaults))
-    assert caught.value.code == "model_load_failed"
+def test_null_leaves_the_defaults_of_a_spec_in_place() -> None:
+    asked = parse_embedding_request(
+        b'{"model": "m", "input": "a", "dimensions": null}', defaults={"dimensions": 4}
+    )
+    assert asked.dimensions == 4

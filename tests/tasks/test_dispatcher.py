@@ -122,7 +122,11 @@ def test_a_line_with_many_inputs_becomes_an_item_of_several_parts(
     validator.step(conn)
     assert conn.execute("SELECT items, parts FROM job WHERE id = %s", (job_id,)).fetchone() == (3, 5)
     bodies = conn.execute("SELECT body FROM item_part WHERE job_id = %s ORDER BY n", (job_id,)).fetchall()
-    assert [json.loads(body)["input"] for (body,) in bodies] == [["t4", "t5", "t6", "t7"], ["t8", "t9"]]
+    pieces = [json.loads(body) for (body,) in bodies]
+    assert [(first, body["input"]) for first, body in pieces] == [
+        (4, ["t4", "t5", "t6", "t7"]),
+        (8, ["t8", "t9"]),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,32 @@ def test_an_overlong_input_is_refused_with_its_number_and_both_lengths() -> None
     assert prepared(input=["a", "a " * 30]).tokens == 3 + 32
 
 
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (["a", "a " * 31], "input 257 has 33 tokens"),
+        ([[7], [VOCAB]], "input 257 has a token id"),
+        (["a", "a" * 1_000_001], "input 257 has 1000001 characters"),
+        (["a", "a " * 31_000], "inputs 256 to 257 make"),
+    ],
+)
+def test_an_error_of_a_piece_names_the_input_as_the_caller_counts_it(
+    inputs: list[object], message: str
+) -> None:
+    overlong = "chunk_mean" if "make" in message else "error"
+    piece = [256, {"input": inputs, "overlong": overlong}]
+    with pytest.raises(InvalidBody, match=message):
+        prepare(ENDPOINT, json.dumps(piece).encode(), MODEL, TOKENIZER)
+
+
+def test_more_inputs_than_the_spec_allows_are_refused() -> None:
+    narrow = replace(MODEL, max_inputs=2)
+    assert len(prepare(ENDPOINT, b'{"input": ["a", "b"]}', narrow, TOKENIZER).rows) == 2
+    with pytest.raises(InvalidBody) as caught:
+        prepare(ENDPOINT, b'{"input": ["a", "b", "c"]}', narrow, TOKENIZER)
+    assert (caught.value.code, caught.value.param) == ("too_many_inputs", "input")
+
+
 def test_a_truncated_text_keeps_its_closing_token() -> None:
     (row,) = prepared(input="a b c d " * 20, overlong="truncate").rows
     assert len(row) == 32
