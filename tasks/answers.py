@@ -74,14 +74,20 @@ class Answers:
             future.set_result(answered)
 
     async def _listen(self) -> None:
+        away = False  # said once when it goes, and once when it is back
         while True:
             try:
                 async with self._client.pubsub() as pubsub:
                     await pubsub.subscribe(ANSWERS)
+                    if away:
+                        log.info("redis.back")
+                    away = False
                     async for message in pubsub.listen():
                         self._take(message)
             except (RedisError, OSError) as error:
-                log.warning("redis.lost", error=str(error))
+                if not away:
+                    log.warning("redis.lost", error=str(error))
+                away = True
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _take(self, message: dict[str, Any]) -> None:
