@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.bindings",
+    "tests.fixtures.interrupts",
     "tests.fixtures.minilm",
     "tests.fixtures.services",
     "tests.fixtures.stack",
