@@ -103,9 +103,14 @@ class CandidateProcess:
         return float(answer["cpu_seconds"]), vectors
 
     def close(self) -> None:
+        """End it: by the end of its input, or by force where a library's threads keep it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _read(self) -> dict[str, float]:
         assert self._process.stdout is not None

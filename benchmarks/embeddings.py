@@ -32,9 +32,9 @@ def run(cache: Path) -> None:
     processes = _started([OURS, *OTHERS], model, cache, core)
     print(f"{len(all_texts)} texts, {np.mean(tokens):.1f} tokens in the mean, {ROUNDS} rounds, core {core}")
     seconds, cosines = _rounds(processes, all_texts)
+    _report(seconds, cosines)
     for process in processes:
         process.close()
-    _report(seconds, cosines)
     mean_tokens = float(np.mean(tokens))
     _report_limit(TEXTS_PER_ROUND / median(seconds[OURS.name]) * mean_tokens, model, cache, core)
 

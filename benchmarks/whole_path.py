@@ -35,7 +35,7 @@ def run(cache: Path) -> None:
 def _one_slot(all_texts: list[str], folder: Path, cache: Path, core: int) -> float:
     """Bare engine and whole path in turns, on one core; returns the path's median wall seconds."""
     ratios, walls = [], []
-    with running(fresh_home(cache), folder.parent, slots="1") as service:
+    with running(fresh_home(cache), folder.parent, slots=f"{core}-{core}") as service:  # one slot, one core
         _warm_up(service)
         for _ in range(TURNS):
             bare = _bare([f"000 {text}" for text in all_texts], folder, cache, [core])[0]
@@ -51,7 +51,7 @@ def _one_slot(all_texts: list[str], folder: Path, cache: Path, core: int) -> flo
 
 
 def _two_slots(one: float, all_texts: list[str], folder: Path, cache: Path, cores: list[int]) -> None:
-    with running(fresh_home(cache), folder.parent, slots="2") as service:
+    with running(fresh_home(cache), folder.parent, slots=",".join(f"{c}-{c}" for c in cores)) as service:
         _warm_up(service)
         two = median(_batch(service, all_texts)[0] for _ in range(TURNS))
     alone = _bare(all_texts, folder, cache, cores[:1])[1]
