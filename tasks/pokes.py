@@ -36,10 +36,7 @@ class PokeListener:
         pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]
         try:
             pubsub.subscribe(*self._channels)
-            confirmed, until = 0, time.monotonic() + CONFIRM_SECONDS
-            while confirmed < len(self._channels) and time.monotonic() < until:
-                message = pubsub.get_message(timeout=CONFIRM_SECONDS)
-                confirmed += message is not None and message["type"] == "subscribe"
+            self._await_confirmation(pubsub, "subscribe")
         except (RedisError, OSError) as error:
             self._lost(pubsub, error)
         else:
@@ -69,11 +66,21 @@ class PokeListener:
         return poked
 
     def close(self) -> None:
-        """Stop listening. Look once more afterwards: a poke may have come just before."""
+        """Stop listening, and wait until Redis counts us out: whoever pokes from here on knows that nobody
+        listens. Look once more afterwards: a poke may have come just before."""
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
             with contextlib.suppress(RedisError, OSError):
+                pubsub.unsubscribe(*self._channels)  # type: ignore[no-untyped-call]
+                self._await_confirmation(pubsub, "unsubscribe")
+            with contextlib.suppress(RedisError, OSError):
                 pubsub.close()
+
+    def _await_confirmation(self, pubsub: redis.client.PubSub, kind: str) -> None:
+        confirmed, until = 0, time.monotonic() + CONFIRM_SECONDS
+        while confirmed < len(self._channels) and time.monotonic() < until:
+            message = pubsub.get_message(timeout=CONFIRM_SECONDS)
+            confirmed += message is not None and message["type"] == kind
 
     def _lost(self, pubsub: redis.client.PubSub, error: Exception) -> None:
         if not self._away:
