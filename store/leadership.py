@@ -4,7 +4,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from store.db import map_errors
+from store.db import map_errors, ping
 
 LOCK = 0x62617463  # a constant of ours; Postgres scopes it to the database
 
@@ -16,10 +16,9 @@ def take(conn: Connection[Any]) -> bool:
     return row is not None and bool(row[0])
 
 
-@map_errors()
 def keep(conn: Connection[Any]) -> None:
     """Raises `DatabaseUnavailable` when the connection, and the lock with it, is gone."""
-    conn.execute("SELECT 1")
+    ping(conn)
 
 
 @map_errors()
