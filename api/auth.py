@@ -60,7 +60,12 @@ class Keys:
         async with borrow(self._pool) as conn:
             key = await keys.find_by_secret(conn, secret) if secret else None
             if key is not None:
-                caller = Caller(project_id=key.project_id, key_id=key.id, priority_cap=key.priority_cap)
+                caller = Caller(
+                    project_id=key.project_id,
+                    key_id=key.id,
+                    scopes=frozenset(key.scopes),
+                    priority_cap=key.priority_cap,
+                )
                 return self._remember(secret, caller)
             if is_loopback(self._host) and not await keys.any_key(conn):
                 return self._remember(_ANYBODY, ANYONE)

@@ -33,6 +33,7 @@ CODES: dict[str, ErrorKind] = {
     "model_not_found": ErrorKind(404, "no model of this name"),
     # keys
     "invalid_api_key": ErrorKind(401, "no API key, or one that is not known"),
+    "insufficient_scope": ErrorKind(403, "the API key lacks the scope that this needs"),
     # files, uploads, batches
     "file_not_found": ErrorKind(404, "no file of this id"),
     "invalid_purpose": ErrorKind(400, "the file's purpose is unknown, or wrong for this use"),

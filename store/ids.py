@@ -4,10 +4,10 @@ import base64
 import secrets
 from typing import Literal
 
-View = Literal["job", "batch", "call"]
+View = Literal["job", "batch", "call", "response"]
 
 # A call is seen as a job by whoever asks for its id.
-PREFIXES: dict[str, str] = {"job": "job_", "batch": "batch_", "call": "job_"}
+PREFIXES: dict[str, str] = {"job": "job_", "batch": "batch_", "call": "job_", "response": "resp_"}
 
 
 def new_suffix() -> str:
@@ -25,6 +25,14 @@ def new_upload_id() -> str:
 
 def new_upload_part_id() -> str:
     return f"part_{new_suffix()}"
+
+
+def new_event_id() -> str:
+    return f"evt_{new_suffix()}"
+
+
+def new_endpoint_id() -> str:
+    return f"we_{new_suffix()}"
 
 
 def new_token() -> int:

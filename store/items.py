@@ -51,7 +51,7 @@ def load_parts(conn: Connection[Any], job_id: int, lo: int, hi: int) -> list[Cla
 
 
 def as_columns(items: Sequence[NewItem]) -> dict[str, list[Any]]:
-    """The columns of `item` and `item_part` for a new job's items, numbered as `store/tables.py` says."""
+    """The columns of `item` and `item_part` for a new job's items; their numbers: `store/schema/jobs.py`."""
     columns: dict[str, list[Any]] = {name: [] for name in (*_ITEM_COLUMNS, *_PART_COLUMNS)}
     part_n = len(items)
     for n, item in enumerate(items):

@@ -12,7 +12,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 from psycopg.types.json import Json
 
-from store.ids import View, public_id
+from store.events import EMIT, ENDED
+from store.ids import View, new_event_id, public_id
 from store.items import NewItem, as_columns
 from store.states import JobState
 
@@ -21,7 +22,8 @@ from store.states import JobState
 class NewJob:
     """A job as it is handed in. Of a file that is yet to be read, family and model may be empty.
 
-    `completion_window` is what the caller said, `deadline_seconds` what it means (None: no deadline).
+    `completion_window` is what the caller said, `deadline_seconds` what it means (None: no deadline). A job
+    with a `run_window` begins closed; the dispatcher opens it.
     """
 
     suffix: str
@@ -37,9 +39,18 @@ class NewJob:
     completion_window: str | None = None
     deadline_seconds: float | None = None
     not_before: datetime | None = None
+    run_window: str | None = None
+    timezone: str | None = None
+    expected_seconds: float = 0.0
     input_file_id: str | None = None
     output_expires_seconds: int | None = None
     meta: dict[str, Any] | None = None
+    retry_of: int | None = None
+    webhook_url: str | None = None
+    announced: bool = True
+    waiters: int = 0
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None
 
 
 @dataclass(kw_only=True)
@@ -62,7 +73,11 @@ class JobRow:
     items: int
     parts: int
     next_part: int
+    expected_seconds: float
     not_before: datetime | None
+    run_window: str | None
+    timezone: str | None
+    window_open: bool
     deadline: datetime | None
     completion_window: str | None
     input_file_id: str | None
@@ -72,6 +87,12 @@ class JobRow:
     meta: dict[str, Any] | None
     errors: dict[str, Any] | None
     note: str | None
+    retry_of: int | None
+    webhook_url: str | None
+    announced: bool
+    waiters: int
+    idempotency_key: str | None
+    fingerprint: bytes | None
     created_at: datetime
     started_at: datetime | None
     finalizing_at: datetime | None
@@ -80,6 +101,9 @@ class JobRow:
     done: int
     failed: int
     units: int
+    cpu_ms: int
+    rate: float | None
+    marked_at: datetime | None
 
     def __post_init__(self) -> None:
         self.state = JobState(self.state)
@@ -99,18 +123,23 @@ class Counts(NamedTuple):
 
 
 # Selects JobRows; add WHERE. `job` and `job_progress` are what conditions may name.
-SELECT_JOB = "SELECT job.*, done, failed, units FROM job JOIN job_progress ON job_id = id"
+SELECT_JOB = (
+    "SELECT job.*, done, failed, units, cpu_ms, rate, marked_at FROM job JOIN job_progress ON job_id = id"
+)
 
 _NEW_JOB = """
 job AS (
     INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, cores, lane, priority,
-                     completion_window, deadline, not_before, input_file_id, output_expires_seconds, meta,
-                     state, ready, items, parts)
+                     expected_seconds, completion_window, deadline, not_before, run_window, timezone,
+                     window_open, input_file_id, output_expires_seconds, meta, retry_of, webhook_url,
+                     announced, waiters, idempotency_key, fingerprint, state, ready, items, parts)
     VALUES (%(suffix)s, %(view)s, %(project_id)s, %(key_id)s, %(endpoint)s, %(family)s, %(model)s, %(cores)s,
-            %(lane)s, %(priority)s, %(completion_window)s,
+            %(lane)s, %(priority)s, %(expected_seconds)s, %(completion_window)s,
             now() + make_interval(secs => %(deadline_seconds)s::float8),
-            %(not_before)s, %(input_file_id)s, %(output_expires_seconds)s, %(meta)s,
-            %(state)s, %(ready)s AND coalesce(%(not_before)s <= now(), true)
+            %(not_before)s, %(run_window)s, %(timezone)s, %(run_window)s::text IS NULL, %(input_file_id)s,
+            %(output_expires_seconds)s, %(meta)s, %(retry_of)s, %(webhook_url)s, %(announced)s, %(waiters)s,
+            %(idempotency_key)s, %(fingerprint)s,
+            %(state)s, %(ready)s AND coalesce(%(not_before)s <= now(), true) AND %(run_window)s::text IS NULL
                        AND NOT EXISTS (SELECT FROM model_pause WHERE model = %(model)s),
             %(items)s, %(parts)s)
     RETURNING id
@@ -146,11 +175,15 @@ FROM (
 JOIN item ON item.job_id = %(job)s AND item.n = recorded.n
 """
 
-_REQUEST_CANCEL = """
-UPDATE job SET ready = false, cancelling_at = now(),
-    state = CASE WHEN view = 'call' AND next_part = 0 THEN 'cancelled' ELSE 'cancelling' END,
-    ended_at = CASE WHEN view = 'call' AND next_part = 0 THEN now() END
-WHERE id = %(job)s AND state IN ('validating', 'queued', 'running')
+_REQUEST_CANCEL = f"""
+WITH ended AS (
+    UPDATE job SET ready = false, cancelling_at = now(),
+        state = CASE WHEN view IN ('call', 'response') AND next_part = 0 THEN 'cancelled'
+                     ELSE 'cancelling' END,
+        ended_at = CASE WHEN view IN ('call', 'response') AND next_part = 0 THEN now() END
+    WHERE id = %(job)s AND state IN ('validating', 'queued', 'running') RETURNING {ENDED}
+), {EMIT}
+SELECT FROM ended
 """
 
 
@@ -224,7 +257,7 @@ async def request_cancel(conn: AsyncConnection[Any], job_id: int) -> JobRow | No
     Nothing more of it is claimed. A call that no slot has touched is cancelled at once; otherwise the job
     is cancelling until the dispatcher has settled it. A job that is finalizing or has ended stays so.
     """
-    await conn.execute(_REQUEST_CANCEL, {"job": job_id})
+    await conn.execute(_REQUEST_CANCEL, {"job": job_id, "event_id": new_event_id()})
     return await load(conn, job_id)
 
 

@@ -14,31 +14,26 @@ from psycopg.rows import class_row
 from psycopg.types.json import Json
 
 from store.db import map_errors
+from store.events import EMIT, ENDED
 from store.files import OutputFile, insert_output
-from store.ids import View
+from store.ids import View, new_event_id
 from store.jobs import SELECT_JOB, JobRow
+from store.readiness import IS_DUE
 from store.states import JobState
 
 _VALIDATED = """
 UPDATE job SET state = 'queued', items = %(items)s, parts = %(parts)s, model = coalesce(%(model)s, model),
-               family = coalesce(%(family)s, family), cores = coalesce(%(cores)s, cores),
-               ready = coalesce(not_before <= now(), true)
-                       AND NOT EXISTS (SELECT FROM model_pause WHERE model = coalesce(%(model)s, job.model))
+               family = coalesce(%(family)s, family), cores = coalesce(%(cores)s, cores)
 WHERE id = %(job)s AND state = 'validating'
 """
-_REJECT = """
-UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now()
-WHERE id = %(job)s AND state = 'validating'
-"""
-_FAIL = """
-UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now(), note = NULL
-WHERE id = %(job)s AND state IN ('queued', 'running')
-"""
-_RELEASE_DUE = """
-UPDATE job SET ready = true
-WHERE state = 'queued' AND NOT ready
-  AND coalesce(not_before <= now(), true) AND coalesce(deadline > now(), true)
-  AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model)
+_MAKE_READY = f"UPDATE job SET ready = true WHERE id = %(job)s AND {IS_DUE}"
+_RELEASE_DUE = f"UPDATE job SET ready = true WHERE state IN ('queued', 'running') AND NOT ready AND {IS_DUE}"
+_FAILED = f"""
+WITH ended AS (
+    UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now(), note = NULL
+    WHERE id = %(job)s AND state = ANY (%(states)s) RETURNING {ENDED}
+), {EMIT}
+SELECT FROM ended
 """
 
 # The progress row first: see `store/records.py`.
@@ -62,10 +57,13 @@ WHERE state = 'cancelling' AND ended_at IS NULL AND NOT id = ANY (%(skip)s::bigi
     SELECT FROM chunk WHERE job_id = job.id AND chunk.state = 'running' AND lease_until >= now())
 ORDER BY id LIMIT %(most)s
 """
-_END = """
-UPDATE job SET state = %(state)s, ended_at = now(), ready = false, note = NULL,
-               output_file_id = %(output)s, error_file_id = %(error)s
-WHERE id = %(job)s AND state = ANY (%(states)s)
+_END = f"""
+WITH ended AS (
+    UPDATE job SET state = %(state)s, ended_at = now(), ready = false, note = NULL,
+                   output_file_id = %(output)s, error_file_id = %(error)s
+    WHERE id = %(job)s AND state = ANY (%(states)s) RETURNING {ENDED}
+), {EMIT}
+SELECT FROM ended
 """
 
 # The oldest that fit, by their parts: a large job goes alone, since what hangs on it goes with it.
@@ -110,13 +108,17 @@ def validated(
     False where it is no longer validating, as it has been cancelled: the items are then not wanted.
     """
     values = {"job": job_id, "items": items, "parts": parts, "model": model, "family": family, "cores": cores}
-    return conn.execute(_VALIDATED, values).rowcount == 1
+    with conn.transaction():
+        queued = conn.execute(_VALIDATED, values).rowcount == 1
+        if queued:
+            conn.execute(_MAKE_READY, values)
+    return queued
 
 
 @map_errors()
 def reject(conn: Connection[Any], job_id: int, errors: Sequence[dict[str, Any]]) -> bool:
     """Fails a job at validation: `errors` are {code, line, message, param}. False where it was cancelled."""
-    return conn.execute(_REJECT, {"job": job_id, "errors": _error_list(errors)}).rowcount == 1
+    return _fail(conn, job_id, (JobState.VALIDATING,), errors)
 
 
 @map_errors()
@@ -125,12 +127,11 @@ def fail(conn: Connection[Any], job_id: int, code: str, message: str) -> bool:
 
     False where the job is in another state.
     """
-    errors = _error_list([{"code": code, "line": None, "message": message, "param": None}])
+    errors = [{"code": code, "line": None, "message": message, "param": None}]
     with conn.transaction():
         if not _close(conn, job_id, JobState.QUEUED, JobState.RUNNING):
             raise Rollback
-        conn.execute(_FAIL, {"job": job_id, "errors": errors})
-        return True
+        return _fail(conn, job_id, (JobState.QUEUED, JobState.RUNNING), errors)
     return False
 
 
@@ -182,7 +183,7 @@ def finish_cancelled(
 
 @map_errors()
 def release_due(conn: Connection[Any]) -> int:
-    """Makes queued jobs ready whose time has come; how many."""
+    """Makes jobs ready whose time has come, or that nothing holds back any more; how many."""
     return conn.execute(_RELEASE_DUE).rowcount
 
 
@@ -236,7 +237,7 @@ def _end(
     output_file: OutputFile | None,
     error_file: OutputFile | None,
 ) -> bool:
-    values = {"job": job_id, "state": state, "states": list(before)}
+    values = {"job": job_id, "state": state, "states": list(before), "event_id": new_event_id()}
     with conn.transaction():
         ids = {
             "output": insert_output(conn, job_id, output_file) if output_file else None,
@@ -248,5 +249,9 @@ def _end(
     return False
 
 
-def _error_list(errors: Sequence[dict[str, Any]]) -> Json:
-    return Json({"object": "list", "data": list(errors)})
+def _fail(
+    conn: Connection[Any], job_id: int, before: tuple[JobState, ...], errors: Sequence[dict[str, Any]]
+) -> bool:
+    error_list = Json({"object": "list", "data": list(errors)})
+    values = {"job": job_id, "states": list(before), "errors": error_list, "event_id": new_event_id()}
+    return conn.execute(_FAILED, values).rowcount == 1

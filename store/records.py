@@ -12,6 +12,8 @@ from psycopg import Connection
 
 from store.chunks import ChunkRef
 from store.db import map_errors
+from store.events import EMIT, ENDED
+from store.ids import new_event_id
 
 
 class PartResult(NamedTuple):
@@ -36,11 +38,15 @@ class Recorded:
 
 FENCED = Recorded(fenced=True, job_finished=False, state="")
 
+# Seconds since the mark. NULL before the first one, which compares as neither: the first record sets it.
+STRETCH = "extract(epoch FROM now() - marked_at)"
+
 # The progress row is locked first: that is what a job is closed under (`store/lifecycle.py`), and what
 # keeps two records of one job from both missing, or both seeing, the last part. `held` is the fence.
 # The job is only touched by the record that completes it; its own lock rechecks `parts`, which a record
 # that added parts may have raised since this statement began.
-_RECORD = """
+# `rate` is measured over stretches of five seconds or more.
+_RECORD = f"""
 WITH progress AS (
     SELECT job_id FROM job_progress WHERE job_id = (SELECT job_id FROM chunk WHERE id = %(chunk)s)
     FOR NO KEY UPDATE
@@ -63,15 +69,20 @@ WITH progress AS (
     FROM kept
 ), counted AS (
     UPDATE job_progress SET done = job_progress.done + sums.done, failed = job_progress.failed + sums.failed,
-                            units = job_progress.units + sums.units
+                            units = job_progress.units + sums.units, cpu_ms = cpu_ms + %(cpu_ms)s,
+        rate = CASE WHEN {STRETCH} >= 5 THEN (job_progress.done + sums.done - marked_done) / {STRETCH}
+               ELSE rate END,
+        marked_done = CASE WHEN {STRETCH} < 5 THEN marked_done ELSE job_progress.done + sums.done END,
+        marked_at = CASE WHEN {STRETCH} < 5 THEN marked_at ELSE now() END
     FROM held, sums WHERE job_progress.job_id = held.job_id
     RETURNING job_progress.job_id, job_progress.done
 ), finished AS (
-    UPDATE job SET state = CASE view WHEN 'call' THEN 'completed' ELSE 'finalizing' END, ready = false,
-                   finalizing_at = now(), ended_at = CASE view WHEN 'call' THEN now() END
+    UPDATE job SET state = CASE WHEN view IN ('call', 'response') THEN 'completed' ELSE 'finalizing' END,
+                   ready = false, finalizing_at = now(),
+                   ended_at = CASE WHEN view IN ('call', 'response') THEN now() END
     FROM counted WHERE job.id = counted.job_id AND job.parts = counted.done AND job.state = 'running'
-    RETURNING job.id, job.state
-)
+    RETURNING {ENDED}
+), ended AS (SELECT * FROM finished), {EMIT}
 SELECT coalesce(finished.state, job.state), finished.id IS NOT NULL, job.parts
 FROM held JOIN job ON job.id = held.job_id LEFT JOIN finished ON finished.id = job.id
 """
@@ -93,8 +104,8 @@ WITH grown AS (
     UPDATE item SET parts = parts + %(count)s WHERE job_id = %(job)s AND n = %(item)s
     RETURNING parts - %(count)s AS before
 ), added AS (
-    INSERT INTO item_part (job_id, n, item_n, position, body)
-    SELECT %(job)s, %(first)s + at - 1, %(item)s, before + at - 1, body
+    INSERT INTO item_part (job_id, n, item_n, position, body, added)
+    SELECT %(job)s, %(first)s + at - 1, %(item)s, before + at - 1, body, true
     FROM grown CROSS JOIN unnest(%(bodies)b::bytea[]) WITH ORDINALITY AS new (body, at)
 )
 UPDATE job SET parts = parts + %(count)s WHERE id = %(job)s
@@ -116,14 +127,16 @@ def record(
     lease_seconds: float,
     chunk_done: bool,
     more: Sequence[tuple[int, list[bytes]]] = (),
+    cpu_ms: int = 0,
 ) -> Recorded:
     """Records parts of a chunk that the caller holds, renews its lease, and commits to disk.
 
     `chunk_done` ends the chunk. `more` names items whose first part, among `rows`, found further parts:
-    (item number, bodies). The record that completes a job ends it (view `call`) or sets it finalizing.
-    `rows` may be empty, which renews the lease or ends the chunk.
+    (item number, bodies). `cpu_ms` is what computing `rows` took of a core. The record that completes a
+    job ends it (views `call` and `response`) or sets it finalizing. `rows` may be empty, which renews the
+    lease or ends the chunk.
     """
-    values = {"chunk": ref[0], "epoch": ref[1], "token": ref[2]}
+    values = {"chunk": ref[0], "epoch": ref[1], "token": ref[2], "cpu_ms": cpu_ms}
     if not more:
         return _record_rows(conn, values, rows, lease_seconds=lease_seconds, chunk_done=chunk_done)
     with conn.transaction():
@@ -151,9 +164,8 @@ def _record_rows(
 ) -> Recorded:
     ns, statuses, units, datas = zip(*rows, strict=True) if rows else ((), (), (), ())
     columns = {"ns": list(ns), "statuses": list(statuses), "units": list(units), "datas": list(datas)}
-    row = conn.execute(
-        _RECORD, values | columns | {"lease": lease_seconds, "chunk_done": chunk_done}
-    ).fetchone()
+    once = {"lease": lease_seconds, "chunk_done": chunk_done, "event_id": new_event_id()}
+    row = conn.execute(_RECORD, values | columns | once).fetchone()
     if row is None:
         return FENCED
     return Recorded(fenced=False, state=row[0], job_finished=row[1], parts=row[2])

@@ -21,14 +21,19 @@ from tasks.signals import AsyncSignals
 
 log = structlog.get_logger(__name__)
 
+SCOPES = frozenset({"submit", "read", "admin"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who submits, as its API key says."""
+    """Who calls, as its API key says. Without keys everybody is `anonymous`, who may do everything."""
 
     project_id: int = 1
     key_id: int = 1
+    scopes: frozenset[str] = SCOPES
     priority_cap: int = 100
+    requests_per_minute: int | None = None
+    max_queued_items: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,8 @@ class Submitter:
             model=spec.name,
             cores=spec.cores,
             lane=Lane.INTERACTIVE,
+            announced=False,
+            waiters=1,
         )
         item = NewItem(custom_id=suffix, body=bodies[0], more_bodies=tuple(bodies[1:]))
         with map_errors():

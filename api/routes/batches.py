@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.deps import InCaller, InServices
+from api.deps import InReader, InServices, InSubmitter
 from api.job_store import cancel_job, find_job, page_of_jobs, submit
 from api.paging import After
 from api.schemas.batches import batch_object
@@ -16,7 +16,7 @@ router = APIRouter()
 
 
 @router.post("/v1/batches")
-async def create_batch(request: Request, services: InServices, caller: InCaller) -> Response:
+async def create_batch(request: Request, services: InServices, caller: InSubmitter) -> Response:
     """Accept a batch; it is validated next, line by line."""
     work = await read_json(request, services.settings.max_body_bytes, Work)
     return reply(batch_object(*await submit(services, caller, work, "batch")))
@@ -25,7 +25,7 @@ async def create_batch(request: Request, services: InServices, caller: InCaller)
 @router.get("/v1/batches")
 async def list_batches(
     services: InServices,
-    caller: InCaller,
+    caller: InReader,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
@@ -34,10 +34,10 @@ async def list_batches(
 
 
 @router.get("/v1/batches/{batch_id}")
-async def retrieve_batch(batch_id: str, services: InServices, caller: InCaller) -> Response:
+async def retrieve_batch(batch_id: str, services: InServices, caller: InReader) -> Response:
     return reply(batch_object(*await find_job(services, caller, batch_id, "batch")))
 
 
 @router.post("/v1/batches/{batch_id}/cancel")
-async def cancel_batch(batch_id: str, services: InServices, caller: InCaller) -> Response:
+async def cancel_batch(batch_id: str, services: InServices, caller: InSubmitter) -> Response:
     return reply(batch_object(*await cancel_job(services, caller, batch_id, "batch")))

@@ -5,7 +5,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from api.awaiting import wait_for_result
-from api.deps import caller_of, services_of
+from api.deps import services_of, submitter_of
 from api.errors import NO_RETRY
 from api.wire import JSON, LARGE_BYTES, read_body
 from backends.embeddings import EmbeddingRequest, check_input_count, cut_request
@@ -22,7 +22,7 @@ router = APIRouter()
 async def create_embeddings(request: Request) -> Response:
     """Queue the inputs as a job of one item, in parts where there are many, and wait for it."""
     services = services_of(request)
-    caller = await caller_of(request)
+    caller = await submitter_of(request)
     body = await read_body(request, services.settings.max_body_bytes)
     asked, bodies = (
         _parse(body, services.settings)

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.content import file_response
-from api.deps import InCaller, InServices
+from api.deps import InReader, InServices, InSubmitter
 from api.file_store import add_file, find_file
 from api.multipart import read_form
 from api.paging import After, Order
@@ -21,7 +21,7 @@ router = APIRouter()
 
 
 @router.post("/v1/files")
-async def create_file(request: Request, services: InServices, caller: InCaller) -> Response:
+async def create_file(request: Request, services: InServices, caller: InSubmitter) -> Response:
     """Store an uploaded file. Raises `ApiError` (invalid_purpose, file_too_large, invalid_value, …)."""
     limit = services.settings.max_file_bytes
     async with read_form(request, services.blobs, file_field="file", limit=limit) as form:
@@ -37,7 +37,7 @@ async def create_file(request: Request, services: InServices, caller: InCaller) 
 @router.get("/v1/files")
 async def list_files(
     services: InServices,
-    caller: InCaller,
+    caller: InReader,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
     order: Order = "desc",
@@ -53,17 +53,17 @@ async def list_files(
 
 
 @router.get("/v1/files/{file_id}")
-async def retrieve_file(file_id: str, services: InServices, caller: InCaller) -> Response:
+async def retrieve_file(file_id: str, services: InServices, caller: InReader) -> Response:
     return reply(file_object(await find_file(services, caller, file_id)))
 
 
 @router.get("/v1/files/{file_id}/content")
-async def retrieve_content(file_id: str, services: InServices, caller: InCaller) -> Response:
+async def retrieve_content(file_id: str, services: InServices, caller: InReader) -> Response:
     return await file_response(services, await find_file(services, caller, file_id))
 
 
 @router.delete("/v1/files/{file_id}")
-async def delete_file(file_id: str, services: InServices, caller: InCaller) -> Response:
+async def delete_file(file_id: str, services: InServices, caller: InSubmitter) -> Response:
     """The row goes first: a crash in between leaves bytes without a file, never the reverse."""
     await find_file(services, caller, file_id)
     async with borrow(services.pool) as conn:

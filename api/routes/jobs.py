@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.content import JSON_LINES, lines_response
-from api.deps import InCaller, InServices
+from api.deps import InReader, InServices, InSubmitter
 from api.job_store import cancel_job, find_job, page_of_jobs, submit
 from api.paging import After
 from api.schemas.jobs import Work, job_object
@@ -19,7 +19,7 @@ router = APIRouter()
 
 
 @router.post("/v1/jobs")
-async def create_job(request: Request, services: InServices, caller: InCaller) -> Response:
+async def create_job(request: Request, services: InServices, caller: InSubmitter) -> Response:
     work = await read_json(request, services.settings.max_body_bytes, Work)
     return reply(job_object(*await submit(services, caller, work, "job")))
 
@@ -27,7 +27,7 @@ async def create_job(request: Request, services: InServices, caller: InCaller) -
 @router.get("/v1/jobs")
 async def list_jobs(
     services: InServices,
-    caller: InCaller,
+    caller: InReader,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
@@ -36,7 +36,7 @@ async def list_jobs(
 
 
 @router.get("/v1/jobs/{job_id}")
-async def retrieve_job(job_id: str, services: InServices, caller: InCaller) -> Response:
+async def retrieve_job(job_id: str, services: InServices, caller: InReader) -> Response:
     return reply(job_object(*await find_job(services, caller, job_id, "job")))
 
 
@@ -44,7 +44,7 @@ async def retrieve_job(job_id: str, services: InServices, caller: InCaller) -> R
 async def retrieve_results(
     job_id: str,
     services: InServices,
-    caller: InCaller,
+    caller: InReader,
     after: Annotated[int, Query(ge=-1, description="number of the last item that you have")] = -1,
     encoding_format: EncodingFormat | None = None,
 ) -> Response:
@@ -55,5 +55,5 @@ async def retrieve_results(
 
 
 @router.post("/v1/jobs/{job_id}/cancel")
-async def cancel(job_id: str, services: InServices, caller: InCaller) -> Response:
+async def cancel(job_id: str, services: InServices, caller: InSubmitter) -> Response:
     return reply(job_object(*await cancel_job(services, caller, job_id, "job")))

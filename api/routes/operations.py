@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from api.deps import InCaller, InServices
+from api.deps import InReader, InServices
 from api.schemas.operations import Health, Readiness, WorkerList, worker_object
 from api.wire import reply
 from store import slots
@@ -42,7 +42,7 @@ async def ready(services: InServices) -> Response:
 
 
 @router.get("/v1/workers")
-async def list_workers(services: InServices, caller: InCaller) -> Response:
+async def list_workers(services: InServices, caller: InReader) -> Response:
     """The slots that are alive: their cores, what they serve, what they have loaded."""
     async with borrow(services.pool) as conn:
         rows = await slots.live(conn)

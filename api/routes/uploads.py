@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from api.deps import InCaller, InServices
+from api.deps import InServices, InSubmitter
 from api.errors import ApiError
 from api.file_store import ID
 from api.multipart import read_form
@@ -34,7 +34,7 @@ router = APIRouter()
 
 
 @router.post("/v1/uploads")
-async def create_upload(request: Request, services: InServices, caller: InCaller) -> Response:
+async def create_upload(request: Request, services: InServices, caller: InSubmitter) -> Response:
     asked = await read_json(request, MAX_BODY_BYTES, UploadCreate)
     limit = services.settings.max_upload_bytes
     if asked.bytes > limit:
@@ -53,7 +53,7 @@ async def create_upload(request: Request, services: InServices, caller: InCaller
 
 
 @router.post("/v1/uploads/{upload_id}/parts")
-async def add_part(upload_id: str, request: Request, services: InServices, caller: InCaller) -> Response:
+async def add_part(upload_id: str, request: Request, services: InServices, caller: InSubmitter) -> Response:
     upload = await _find_pending(services, caller, upload_id)
     async with read_form(request, services.blobs, file_field="data", limit=MAX_PART_BYTES) as form:
         async with borrow(services.pool) as conn:
@@ -68,7 +68,7 @@ async def add_part(upload_id: str, request: Request, services: InServices, calle
 
 @router.post("/v1/uploads/{upload_id}/complete")
 async def complete_upload(
-    upload_id: str, request: Request, services: InServices, caller: InCaller
+    upload_id: str, request: Request, services: InServices, caller: InSubmitter
 ) -> Response:
     """Join the parts in the order that is asked for. Raises `ApiError` (upload_mismatch)."""
     asked = await read_json(request, MAX_BODY_BYTES, UploadComplete)
@@ -92,7 +92,7 @@ async def complete_upload(
 
 
 @router.post("/v1/uploads/{upload_id}/cancel")
-async def cancel_upload(upload_id: str, services: InServices, caller: InCaller) -> Response:
+async def cancel_upload(upload_id: str, services: InServices, caller: InSubmitter) -> Response:
     upload = await _find_pending(services, caller, upload_id)
     async with borrow(services.pool) as conn:
         cancelled = await uploads.cancel(conn, upload.id)
