@@ -18,7 +18,7 @@ from cli.demo import QUESTIONS
 from cli.exit_codes import ExitCode
 from configs.models import ModelSpec
 from configs.settings import OTHER_VARIABLES, Settings
-from store.embedded.services import Urls
+from store.embedded.services import EmbeddedServices
 from store.tables import Base
 from tests.fixtures.commands import find_command, options_of, parse_command
 from tests.fixtures.markdown import (
@@ -53,12 +53,15 @@ TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), r
 
 
 @pytest.fixture(scope="module")
-def live(
-    services: Urls, database_factory: Callable[[], str], minilm_folder: Path, open_folder: Path
-) -> Iterator[Stack]:
+def live(database_factory: Callable[[], str], minilm_folder: Path, open_folder: Path) -> Iterator[Stack]:
     """The service with the model that the README names."""
     settings = {"families": "bert", "models": str(minilm_folder.parent)}
-    with running_stack(open_folder / "readme", database_factory(), services.redis_url, **settings) as stack:
+    database_url = database_factory()
+    # A Redis of its own: other tests empty theirs, and count who listens on it.
+    with (
+        EmbeddedServices(open_folder / "readme-redis", database_url=database_url, durable=False) as own,
+        running_stack(open_folder / "readme", database_url, own.redis_url, **settings) as stack,
+    ):
         yield stack
 
 
