@@ -1,7 +1,6 @@
 """The echo family: the whole service without a model. Vectors come from a hash of the input.
 
-Options of a spec: `dimensions` (default 8) of a vector, `delay_ms` (default 0) that each part takes as if
-a native call computed it. Words, or ids, count as tokens.
+Options of a spec: `configs/families.py`. Words, or ids, count as tokens.
 """
 
 import hashlib
@@ -14,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from backends import echo_faults
 from backends.base import Backend, Feed
 from backends.embeddings import (
     EmbeddingRequest,
@@ -40,6 +40,7 @@ class EchoBackend(Backend):
     def __init__(self, spec: ModelSpec, options: EchoOptions) -> None:
         self._spec = spec
         self._options = options
+        self._faults = echo_faults.EchoFaults(spec, options)
 
     @classmethod
     def load(cls, spec: ModelSpec, folder: Path, threads: int) -> Self:
@@ -84,8 +85,13 @@ class EchoBackend(Backend):
         yield Started([part.key for part in batch])
         if delay:
             time.sleep(delay)
+        failing = self._faults.strike(batch)
         for part in batch:
-            yield self._answer(part)
+            yield self._fail(part) if part.key in failing else self._answer(part)
+
+    def _fail(self, part: Part) -> Failed:
+        error = echo_faults.failure()
+        return Failed(part.key, ErrorInfo(error.code, error.message))
 
     def _answer(self, part: Part) -> Event:
         try:

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CrashSignal = Literal["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGKILL"]
+
 
 class Values(BaseModel):
     """Named values of a spec."""
@@ -43,10 +45,22 @@ class BertOptions(Values):
 
 
 class EchoOptions(Values):
-    """Options of the echo family: how long a vector is, and what each part takes."""
+    """Options of the echo family. docs/operations.md ("Testing without luck") lists the same; a test holds
+    the two against each other."""
 
-    dimensions: int = Field(8, ge=1, le=16_384)
-    delay_ms: float = Field(0.0, ge=0, le=600_000, allow_inf_nan=False)
+    dimensions: int = Field(8, ge=1, le=16_384, description="length of a vector")
+    delay_ms: float = Field(
+        0.0, ge=0, le=600_000, allow_inf_nan=False, description="what each part takes, as if computed"
+    )
+    # Faults, on the items of which any input contains the text.
+    sleep_on: str | None = Field(None, min_length=1, description="items that take `sleep_ms` longer")
+    sleep_ms: float = Field(1000.0, ge=0, le=600_000, allow_inf_nan=False, description="how long they sleep")
+    crash_on: str | None = Field(None, min_length=1, description="items that end the engine by a signal")
+    crash_signal: CrashSignal = Field("SIGSEGV", description="the signal")
+    hang_on: str | None = Field(None, min_length=1, description="items that never end")
+    leak_on: str | None = Field(None, min_length=1, description="items that leave `leak_mb` of memory behind")
+    leak_mb: int = Field(64, ge=1, le=65_536, description="how much they leave")
+    fail_on: str | None = Field(None, min_length=1, description="items that fail with `engine_error`")
 
 
 @dataclass(frozen=True, kw_only=True)
