@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -52,6 +53,10 @@ class FileJob:
     model: str | None = None
     completion_window: str | None = None
     deadline_seconds: float | None = None
+    not_before: datetime | None = None
+    run_window: str | None = None
+    timezone: str | None = None
+    webhook_url: str | None = None
     priority: int = 0
     output_expires_seconds: int | None = None
     metadata: Mapping[str, Any] | None = None
@@ -91,7 +96,7 @@ class Submitter:
         with map_errors():
             async with self._pool.connection() as conn:
                 job_id = await jobs.insert_call(conn, job, [item])
-        await self._wake(spec.family)
+        await self.wake(spec.family)
         return Submitted(job_id=job_id, suffix=suffix)
 
     async def from_file(self, job: FileJob, caller: Caller) -> Submitted:
@@ -110,6 +115,10 @@ class Submitter:
             priority=min(job.priority, caller.priority_cap),
             completion_window=job.completion_window,
             deadline_seconds=job.deadline_seconds,
+            not_before=job.not_before,
+            run_window=job.run_window,
+            timezone=job.timezone,
+            webhook_url=job.webhook_url,
             input_file_id=job.input_file_id,
             output_expires_seconds=job.output_expires_seconds,
             meta=dict(job.metadata) if job.metadata is not None else None,
@@ -120,7 +129,8 @@ class Submitter:
         await self._signals.poke_dispatcher()
         return Submitted(job_id=job_id, suffix=suffix)
 
-    async def _wake(self, family: str) -> None:
+    async def wake(self, family: str) -> None:
+        """Tell the slots of a family that there is work. Never raises: the dispatcher repeats it."""
         if await self._signals.poke(family) == 0:
             try:
                 await asyncio.to_thread(send_wake_up, self._app, family)

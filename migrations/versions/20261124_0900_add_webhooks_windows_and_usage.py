@@ -67,6 +67,9 @@ ALTER TABLE job_progress
     ADD COLUMN marked_done  integer NOT NULL DEFAULT 0,
     ADD COLUMN marked_at    timestamptz;
 ALTER TABLE item_part ADD COLUMN added boolean NOT NULL DEFAULT false;
+DROP INDEX ix_chunk_job_id;
+CREATE INDEX ix_chunk_job_id_lo ON chunk (job_id, lo);
+CREATE INDEX ix_chunk_again ON chunk (job_id, epoch) WHERE epoch > 1;
 """
 
 SLOTS = """
@@ -162,6 +165,8 @@ UNDO = """
 DROP TABLE delivery_attempt, delivery, webhook_event, webhook_endpoint, model_pace, usage;
 ALTER TABLE slot DROP COLUMN loaded, DROP COLUMN working_on, DROP COLUMN rate, DROP COLUMN memory_mb;
 ALTER TABLE model_pause DROP COLUMN probe_at, DROP COLUMN probes, DROP COLUMN trial_job_id;
+DROP INDEX ix_chunk_job_id_lo, ix_chunk_again;
+CREATE INDEX ix_chunk_job_id ON chunk (job_id);
 ALTER TABLE item_part DROP COLUMN added;
 ALTER TABLE job_progress
     DROP COLUMN cpu_ms, DROP COLUMN rate, DROP COLUMN marked_done, DROP COLUMN marked_at;

@@ -184,7 +184,8 @@ class Chunk(Base):
     claimed_at: Mapped[datetime] = mapped_column(server_default=NOW)
     __table_args__ = (
         Index("ix_chunk_lease", "lease_until", postgresql_where=text("state = 'running'")),
-        Index(None, "job_id"),
+        Index(None, "job_id", "lo"),
+        Index("ix_chunk_again", "job_id", "epoch", postgresql_where=text("epoch > 1")),
     )
 
 
