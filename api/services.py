@@ -8,12 +8,15 @@ from psycopg_pool import AsyncConnectionPool
 
 from api.auth import Keys
 from api.background import Background
+from api.limits import Limits
 from api.model_states import ModelStates
+from api.rates import Rates
 from configs.settings import Settings
 from configs.spec_files import load_catalogue
 from store.blobs import Blobs, open_blobs
 from store.db import open_pool
 from tasks.answers import Answers
+from tasks.outgoing import AddressGuard
 from tasks.signals import AsyncSignals, connect_async
 from tasks.submit import Submitter
 
@@ -24,10 +27,13 @@ class Services:
     pool: AsyncConnectionPool
     blobs: Blobs
     keys: Keys
+    limits: Limits
     models: ModelStates
     signals: AsyncSignals
     submitter: Submitter
     answers: Answers
+    guard: AddressGuard
+    rates: Rates = field(default_factory=Rates)
     background: Background = field(default_factory=Background)
 
 
@@ -60,9 +66,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             pool=pool,
             blobs=open_blobs(settings),
             keys=keys,
+            limits=Limits(settings, pool),
             models=ModelStates(settings, load_catalogue(settings), pool),
             signals=signals,
             submitter=Submitter(settings, pool, signals),
             answers=answers,
+            guard=AddressGuard(settings.webhook_allow or ""),
             background=background,
         )

@@ -34,6 +34,10 @@ CODES: dict[str, ErrorKind] = {
     # keys
     "invalid_api_key": ErrorKind(401, "no API key, or one that is not known"),
     "insufficient_scope": ErrorKind(403, "the API key lacks the scope that this needs"),
+    "api_key_not_found": ErrorKind(404, "no API key of this id"),
+    # limits
+    "rate_limit_exceeded": ErrorKind(429, "the API key has made its requests of this minute"),
+    "too_many_queued_items": ErrorKind(429, "too many items are queued, of the API key or in all"),
     # files, uploads, batches
     "file_not_found": ErrorKind(404, "no file of this id"),
     "invalid_purpose": ErrorKind(400, "the file's purpose is unknown, or wrong for this use"),
@@ -44,6 +48,11 @@ CODES: dict[str, ErrorKind] = {
     "batch_not_found": ErrorKind(404, "no batch of this id"),
     "job_not_found": ErrorKind(404, "no job of this id"),
     "job_not_cancellable": ErrorKind(409, "the job has ended"),
+    # webhooks
+    "invalid_webhook_url": ErrorKind(400, "the URL is none that webhooks may be sent to"),
+    "webhook_endpoint_not_found": ErrorKind(404, "no webhook endpoint of this id"),
+    "webhook_delivery_not_found": ErrorKind(404, "no webhook delivery of this id"),
+    "webhook_test_failed": ErrorKind(400, "the receiver did not answer the test event"),
     # lines of a batch's input file (in `errors.data[]`, with their line)
     "empty_file": ErrorKind(400, "the input file has no request"),
     "too_many_lines": ErrorKind(400, "the input file has more lines than a batch takes"),

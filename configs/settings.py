@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from configs.networks import parse_networks
+
 PREFIX = "BATCHYARD_"
 # Variables of ours that are no settings: of the client commands, of `make bindings`, of `make test`, and what
 # `up` tells the parts that it starts.
@@ -86,12 +88,22 @@ class Settings(BaseSettings):
     max_inputs: int = Field(50_000, gt=0, description="most inputs of one embeddings call")
     part_inputs: int = Field(256, gt=0, description="inputs per part of a large embeddings call")
     call_timeout_seconds: float = Field(600.0, gt=0, description="longest wait of an awaited call")
+    max_queued_items: int = Field(
+        5_000_000, gt=0, description="most items of open jobs that have no result yet"
+    )
+    max_queued_items_per_key: int | None = Field(
+        None, gt=0, description="as many of each API key that has no limit of its own; default: no limit"
+    )
 
     keep_jobs_days: float = Field(
         30.0, ge=0, description="how long ended batches and jobs are kept, with their results; 0: for ever"
     )
     keep_calls_hours: float = Field(
         24.0, ge=0, description="how long ended awaited calls are kept, with their results; 0: for ever"
+    )
+
+    webhook_allow: str | None = Field(
+        None, description="private networks that webhooks may go to, such as 127.0.0.0/8,10.1.0.0/16"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -117,6 +129,12 @@ class Settings(BaseSettings):
     @classmethod
     def _is_redis(cls, url: str | None) -> str | None:
         return _with_scheme(url, "redis", "rediss", "unix")
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _is_a_list_of_networks(cls, networks: str | None) -> str | None:
+        parse_networks(networks or "")
+        return networks
 
     @field_validator("blob_url")
     @classmethod
