@@ -5,6 +5,7 @@ StoreError
 │   └── NotMigrated       it can be reached, and does not have our tables yet
 ├── SchemaUnknown         the database was migrated by a newer (or another) version of this program
 ├── CoresTaken            a slot asked for cores that another slot of this host owns
+├── KeyTaken              a job of the same API key has this idempotency key
 └── BlobTooLarge          more bytes than the limit (`store/blobs.py`)
 """
 
@@ -29,6 +30,10 @@ class NotMigrated(DatabaseUnavailable):
 
 class SchemaUnknown(StoreError):
     """The database is at a revision that this version of the program does not have."""
+
+
+class KeyTaken(StoreError):
+    """A job that was to be inserted has the idempotency key of another one of the same API key."""
 
 
 class CoresTaken(StoreError):

@@ -1,21 +1,24 @@
-"""Jobs: handed in, found, listed, counted, cancelled. Asynchronous what the API asks for.
+"""Jobs: handed in, found, cancelled. Asynchronous what the API asks for.
 
-How a job is brought to its end (validated, completed, failed, expired …) is `store/lifecycle.py`.
+Lists are `store/job_pages.py`, counts `store/counts.py`; how a job is brought to its end (validated,
+completed, failed, expired …) is `store/lifecycle.py`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 from psycopg.types.json import Json
 
+from store.errors import KeyTaken
 from store.events import EMIT, ENDED
 from store.ids import View, new_event_id, public_id
-from store.items import NewItem, as_columns
 from store.states import JobState
+
+KEY_INDEX = "uq_job_idempotency_key"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,8 @@ class NewJob:
 
 @dataclass(kw_only=True)
 class JobRow:
-    """A job as it stands. `done`, `failed` and `units` count parts; `counts` counts items."""
+    """A job as it stands. `done`, `failed` and `units` count parts (items: `store/counts.py`); `rate` is parts
+    per second as measured lately, None where nothing was."""
 
     id: int
     suffix: str
@@ -103,7 +107,6 @@ class JobRow:
     units: int
     cpu_ms: int
     rate: float | None
-    marked_at: datetime | None
 
     def __post_init__(self) -> None:
         self.state = JobState(self.state)
@@ -114,20 +117,16 @@ class JobRow:
         return public_id(self.view, self.suffix)
 
 
-class Counts(NamedTuple):
-    """Items of a job: all, with a result, with an error."""
-
-    total: int
-    completed: int
-    failed: int
-
-
 # Selects JobRows; add WHERE. `job` and `job_progress` are what conditions may name.
-SELECT_JOB = (
-    "SELECT job.*, done, failed, units, cpu_ms, rate, marked_at FROM job JOIN job_progress ON job_id = id"
-)
+# A rate is of now while records come, at the pace that it says itself, give or take: then it is old.
+SELECT_JOB = """
+SELECT job.*, done, failed, units, cpu_ms,
+       CASE WHEN state = 'running' AND marked_at > now() - make_interval(secs => 15 + 3 / nullif(rate, 0))
+            THEN rate END AS rate
+FROM job JOIN job_progress ON job_id = id"""
 
-_NEW_JOB = """
+# A CTE that inserts a job with its progress, of `job_values`.
+NEW_JOB = """
 job AS (
     INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, cores, lane, priority,
                      expected_seconds, completion_window, deadline, not_before, run_window, timezone,
@@ -146,34 +145,7 @@ job AS (
 ), progress AS (
     INSERT INTO job_progress (job_id) SELECT id FROM job
 )"""
-_INSERT_VALIDATING = f"WITH {_NEW_JOB} SELECT id FROM job"
-# One round trip; whoever waits for the answer also waits for this commit, so it does not wait for the
-# disk. A crash of Postgres may forget the call, and the caller's connection is gone with it.
-_INSERT_CALL = f"""
-WITH {_NEW_JOB}, items AS (
-    INSERT INTO item (job_id, n, custom_id, body, parts)
-    SELECT job.id, new.* FROM job CROSS JOIN
-        unnest(%(item_n)b::int[], %(custom_id)s::text[], %(body)b::bytea[], %(item_parts)b::int[]) AS new
-), parts AS (
-    INSERT INTO item_part (job_id, n, item_n, position, body)
-    SELECT job.id, new.* FROM job CROSS JOIN
-        unnest(%(part_n)b::int[], %(part_item_n)b::int[], %(part_position)b::int[], %(part_body)b::bytea[])
-        AS new
-)
-SELECT id, set_config('synchronous_commit', 'off', true) FROM job
-"""
-
-# Items with several parts are complete with all of them, failed with one. All others are one part.
-_COUNT_ITEMS = """
-SELECT count(*) FILTER (WHERE failed = 0 AND done = parts), count(*) FILTER (WHERE failed > 0)
-FROM (
-    SELECT coalesce(item_part.item_n, result.n) AS n,
-           count(*) AS done, count(*) FILTER (WHERE status <> 200) AS failed
-    FROM result LEFT JOIN item_part USING (job_id, n)
-    WHERE result.job_id = %(job)s GROUP BY 1
-) AS recorded
-JOIN item ON item.job_id = %(job)s AND item.n = recorded.n
-"""
+_INSERT_VALIDATING = f"WITH {NEW_JOB} SELECT id FROM job"
 
 _REQUEST_CANCEL = f"""
 WITH ended AS (
@@ -187,17 +159,13 @@ SELECT FROM ended
 """
 
 
-async def insert_call(conn: AsyncConnection[Any], job: NewJob, items: Sequence[NewItem]) -> int:
-    """A job whose items are at hand, queued at once: its id. One statement, one round trip."""
-    columns = as_columns(items)
-    parts = len(items) + len(columns["part_n"])
-    values = _values(job, state=JobState.QUEUED, items=len(items), parts=parts)
-    return await _insert(conn, _INSERT_CALL, values | columns)
-
-
 async def insert_validating(conn: AsyncConnection[Any], job: NewJob) -> int:
-    """A job whose items are in `input_file_id`, for the dispatcher to validate: its id."""
-    return await _insert(conn, _INSERT_VALIDATING, _values(job, state=JobState.VALIDATING, items=0, parts=0))
+    """A job whose items are in `input_file_id`, for the dispatcher to validate: its id.
+
+    Raises `KeyTaken` when a job of the same API key has its `idempotency_key`.
+    """
+    values = job_values(job, state=JobState.VALIDATING, items=0, parts=0)
+    return await insert(conn, _INSERT_VALIDATING, values)
 
 
 async def find(
@@ -217,40 +185,6 @@ async def load(conn: AsyncConnection[Any], job_id: int) -> JobRow | None:
         return await cursor.fetchone()
 
 
-async def page(
-    conn: AsyncConnection[Any],
-    project_id: int,
-    view: View | None,
-    after_suffix: str | None,
-    limit: int,
-    order: Literal["asc", "desc"] = "desc",
-) -> tuple[list[JobRow], bool]:
-    """Up to `limit` jobs by age, after the one of `after_suffix`, and whether there are more.
-
-    An unknown `after_suffix` gives an empty page. None for `view` is every view.
-    """
-    beyond = ">" if order == "asc" else "<"
-    statement = f"""{SELECT_JOB}
-        WHERE project_id = %(project)s AND (%(view)s::text IS NULL OR view = %(view)s)
-          AND (%(after)s::text IS NULL
-               OR id {beyond} (SELECT id FROM job WHERE suffix = %(after)s AND project_id = %(project)s))
-        ORDER BY id {order} LIMIT %(rows)s"""
-    values = {"project": project_id, "view": view, "after": after_suffix, "rows": limit + 1}
-    async with conn.cursor(row_factory=class_row(JobRow)) as cursor:
-        await cursor.execute(statement, values)
-        rows = await cursor.fetchall()
-    return rows[:limit], len(rows) > limit
-
-
-async def counts(conn: AsyncConnection[Any], job: JobRow) -> Counts:
-    """How many items there are, have a result, have an error."""
-    if job.parts == job.items:
-        return Counts(job.items, job.done - job.failed, job.failed)
-    row = await (await conn.execute(_COUNT_ITEMS, {"job": job.id})).fetchone()
-    assert row is not None
-    return Counts(job.items, *row)
-
-
 async def request_cancel(conn: AsyncConnection[Any], job_id: int) -> JobRow | None:
     """Asks for a job's end, and gives it as it is then; None where there is no such job.
 
@@ -261,14 +195,21 @@ async def request_cancel(conn: AsyncConnection[Any], job_id: int) -> JobRow | No
     return await load(conn, job_id)
 
 
-async def _insert(conn: AsyncConnection[Any], statement: str, values: dict[str, Any]) -> int:
-    row = await (await conn.execute(statement, values)).fetchone()
+async def insert(conn: AsyncConnection[Any], statement: str, values: dict[str, Any]) -> int:
+    """Runs a statement that inserts a job by `NEW_JOB`: the job's id. Raises `KeyTaken`."""
+    try:
+        row = await (await conn.execute(statement, values)).fetchone()
+    except psycopg.errors.UniqueViolation as error:
+        if error.diag.constraint_name == KEY_INDEX:
+            raise KeyTaken from None
+        raise
     assert row is not None
     job_id: int = row[0]
     return job_id
 
 
-def _values(job: NewJob, *, state: JobState, items: int, parts: int) -> dict[str, Any]:
+def job_values(job: NewJob, *, state: JobState, items: int, parts: int) -> dict[str, Any]:
+    """What `NEW_JOB` inserts."""
     values = dict(vars(job))
     values["meta"] = None if job.meta is None else Json(job.meta)
     return values | {"state": state, "ready": state is JobState.QUEUED, "items": items, "parts": parts}

@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from backends.types import Lane
 from configs.models import ModelSpec
 from configs.settings import Settings
-from store import jobs
+from store import calls, jobs
 from store.db import map_errors
 from store.ids import View, new_suffix
 from store.items import NewItem
@@ -95,7 +95,7 @@ class Submitter:
         item = NewItem(custom_id=suffix, body=bodies[0], more_bodies=tuple(bodies[1:]))
         with map_errors():
             async with self._pool.connection() as conn:
-                job_id = await jobs.insert_call(conn, job, [item])
+                job_id = await calls.insert_call(conn, job, [item])
         await self.wake(spec.family)
         return Submitted(job_id=job_id, suffix=suffix)
 

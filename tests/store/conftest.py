@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import jobs
+from store import calls
 from store.db import connect
 from store.ids import new_suffix
 from store.items import NewItem
@@ -62,7 +62,7 @@ def new_job(wait_for: Await) -> Callable[..., int]:
             "model": "echo",
             "lane": "bulk",
         }
-        job_id: int = wait_for(jobs.insert_call, NewJob(**(values | fields)), items)
+        job_id: int = wait_for(calls.insert_call, NewJob(**(values | fields)), items)
         return job_id
 
     return put

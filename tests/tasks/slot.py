@@ -9,7 +9,7 @@ import psycopg
 
 from backends.types import Lane
 from configs.settings import Settings
-from store import db, jobs, slots
+from store import calls, db, jobs, slots
 from store.ids import new_suffix
 from store.items import NewItem
 from tasks.controller import Controller
@@ -84,7 +84,7 @@ def _insert(database_url: str, items: Sequence[NewItem], *, model: str, lane: La
 
     async def insert() -> int:
         async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as conn:
-            return await jobs.insert_call(conn, new, items)
+            return await calls.insert_call(conn, new, items)
 
     return asyncio.run(insert())
 

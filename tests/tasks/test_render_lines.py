@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from backends.types import EmbeddingResult, ErrorInfo, encode_result
-from store import jobs
+from store import calls, jobs
 from store.db import connect
 from store.ids import new_suffix
 from store.jobs import JobRow
@@ -42,7 +42,7 @@ async def _insert(url: str) -> JobRow:
             family="echo", model="echo", lane="bulk",
         )  # fmt: skip
         items = [jobs.NewItem(custom_id=name, body=b'{"input": "x"}') for name in "abcd"]
-        row = await jobs.load(conn, await jobs.insert_call(conn, new, items))
+        row = await jobs.load(conn, await calls.insert_call(conn, new, items))
         assert row is not None
         return row
 
