@@ -1,7 +1,7 @@
 """Chunks: claiming parts of a job under a lease, keeping the lease, taking over a lost one.
 
-What a chunk's holder records is `store/records.py`. All functions are for the synchronous connection of
-a slot. The clock is the database's.
+Whose turn it is: `store/turns.py`. What a chunk's holder records: `store/records.py`. All functions are for
+the synchronous connection of a slot. The clock is the database's.
 
 Nobody waits in a circle, since whoever locks a job's row as well as chunks of it holds the job's progress
 row first; a claim only inserts chunks, and takes the caller's share last.
@@ -16,9 +16,8 @@ from psycopg.rows import class_row
 
 from store.db import map_errors
 from store.ids import new_token
+from store.turns import IS_ADMITTED, TURN_OF_ANY_MODEL, TURN_OF_ONE_MODEL, asked
 
-# Seconds of compute by which a slot prefers the model it has loaded over a caller who has had less.
-AFFINITY_SECONDS = 30.0
 # Seconds of compute that a caller who has not asked for a while may catch up.
 CREDIT_SECONDS = 60.0
 # What a part of a model is charged with until the slot has measured one.
@@ -37,7 +36,8 @@ class ChunkRef(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Parts `lo` ≤ n < `hi` of a job, held by a slot. `losses` counts holders that went away."""
+    """Parts `lo` ≤ n < `hi` of a job, held by a slot. `losses` counts holders that went away. `trial`: its
+    model is paused, and what becomes of these parts decides for how long."""
 
     chunk_id: int
     job_id: int
@@ -53,60 +53,35 @@ class Claim:
     epoch: int
     token: int
     losses: int
+    trial: bool = False
 
     @property
     def ref(self) -> ChunkRef:
         return ChunkRef(self.chunk_id, self.epoch, self.token)
 
 
-# The head of a caller: the first of its jobs that this slot could serve. One index probe each, which is why
-# pauses are compared as an array: joined, they would have all jobs of the caller read and sorted.
-_HEAD = """
-    SELECT id, priority, model FROM job
-    WHERE ready AND next_part < parts
-      AND family = caller.family AND lane = caller.lane AND key_id = caller.key_id AND cores <= %(cores)s
-      AND model <> ALL (ARRAY (SELECT model FROM model_pause))
-"""
-_FIRST = "ORDER BY priority DESC, id LIMIT 1"
-_HEADS_OF_ANY_MODEL = f"({_HEAD} {_FIRST}) UNION ({_HEAD} AND model = %(loaded)s {_FIRST})"
-_HEADS_OF_ONE_MODEL = f"({_HEAD} AND model = %(only_model)s {_FIRST})"
+# Beside a trial, which `trial` holds if it is ours.
+_MAY_START = "(job.model <> ALL (ARRAY (SELECT model FROM model_pause)) OR EXISTS (SELECT FROM trial))"
 
-# `caller` walks the index from key to key (a skip scan), so that its cost is the number of keys with
-# work, not the number of jobs. The head is locked with NO KEY UPDATE: recording results only needs the
-# job's key and goes on meanwhile. No SKIP LOCKED: a second slot would see an empty queue and go idle.
+# The head is locked with NO KEY UPDATE: recording results only needs the job's key and goes on meanwhile. No
+# SKIP LOCKED: a second slot would see an empty queue and go idle. A trial of a paused model takes one part,
+# once: the pause's row is asked again under its lock.
 # One row when there was a head; its chunk is NULL when others emptied the head while we waited.
-_CLAIM = """
-WITH RECURSIVE caller (rank, family, lane, key_id) AS (
-    SELECT wanted.rank, family, wanted.lane, (
-        SELECT min(key_id) FROM job
-        WHERE ready AND next_part < parts AND job.family = families.family AND job.lane = wanted.lane)
-    FROM unnest(%(families)s::text[]) AS families (family)
-    CROSS JOIN unnest(%(lanes)s::text[]) WITH ORDINALITY AS wanted (lane, rank)
-    UNION ALL
-    SELECT rank, family, lane, (
-        SELECT min(key_id) FROM job
-        WHERE ready AND next_part < parts AND job.family = caller.family AND job.lane = caller.lane
-          AND key_id > caller.key_id)
-    FROM caller WHERE key_id IS NOT NULL
-), head AS (
-    SELECT caller.*, first.id, first.priority, first.model, coalesce(share.vtime, 0) AS vtime
-    FROM caller
-    CROSS JOIN LATERAL ({heads}) AS first
-    LEFT JOIN share USING (family, lane, key_id)
-), best AS (
-    SELECT id, rank, (SELECT max(vtime) FROM head AS other WHERE other.rank = head.rank) AS most FROM head
-    ORDER BY rank, priority DESC,
-             vtime - CASE WHEN model = %(loaded)s THEN %(affinity)s ELSE 0 END, id
-    LIMIT 1
+_CLAIM = f"""
+, trial AS (
+    UPDATE model_pause SET trial_job_id = NULL FROM chosen WHERE trial_job_id = chosen.id
+    RETURNING model_pause.model
 ), locked AS (
     SELECT job.id, job.next_part AS lo,
-           job.next_part + least(coalesce(cut.size, %(size)s),
-                                 ceil((job.parts - job.next_part)::float8 / %(shares)s)::int) AS hi,
+           job.next_part + CASE
+               WHEN EXISTS (SELECT FROM trial) THEN 1
+               ELSE least(coalesce(cut.size, %(size)s),
+                          ceil((job.parts - job.next_part)::float8 / %(shares)s)::int) END AS hi,
            coalesce(cut.seconds, %(unmeasured)s) AS seconds
-    FROM best JOIN job USING (id)
+    FROM chosen JOIN job USING (id)
     LEFT JOIN unnest(%(models)s::text[], %(sizes)s::int[], %(seconds)s::float8[])
         AS cut (model, size, seconds) ON cut.model = job.model
-    WHERE job.ready AND job.next_part < job.parts
+    WHERE job.ready AND job.next_part < job.parts AND {_MAY_START}
     FOR NO KEY UPDATE OF job
 ), advanced AS (
     UPDATE job SET next_part = locked.hi, started_at = coalesce(started_at, now()),
@@ -117,8 +92,8 @@ WITH RECURSIVE caller (rank, family, lane, key_id) AS (
 ), charged AS (
     INSERT INTO share (family, lane, key_id, vtime)
     SELECT family, lane, key_id,
-           greatest(0, best.most - %(credit)s) + seconds * (hi - lo) / api_key.weight
-    FROM advanced JOIN api_key ON api_key.id = key_id CROSS JOIN best
+           greatest(0, chosen.most - %(credit)s) + seconds * (hi - lo) / api_key.weight
+    FROM advanced JOIN api_key ON api_key.id = key_id CROSS JOIN chosen
     ON CONFLICT (family, lane, key_id) DO UPDATE SET vtime = greatest(
         excluded.vtime, share.vtime + (SELECT seconds * (hi - lo) / api_key.weight
                                        FROM advanced JOIN api_key ON api_key.id = advanced.key_id))
@@ -128,37 +103,40 @@ WITH RECURSIVE caller (rank, family, lane, key_id) AS (
     RETURNING id, epoch, token, losses
 )
 SELECT cut.id AS chunk_id, advanced.id AS job_id, suffix, view, family, model, endpoint, lane, key_id, lo, hi,
-       epoch, token, losses, set_config('synchronous_commit', 'off', true)
-FROM best LEFT JOIN advanced USING (id) LEFT JOIN cut ON true
+       epoch, token, losses, EXISTS (SELECT FROM trial) AS trial,
+       set_config('synchronous_commit', 'off', true)
+FROM chosen LEFT JOIN advanced USING (id) LEFT JOIN cut ON true
 """
-_CLAIM_ANY_MODEL = _CLAIM.format(heads=_HEADS_OF_ANY_MODEL)
-_CLAIM_ONE_MODEL = _CLAIM.format(heads=_HEADS_OF_ONE_MODEL)
+_CLAIM_ANY_MODEL = TURN_OF_ANY_MODEL + _CLAIM
+_CLAIM_ONE_MODEL = TURN_OF_ONE_MODEL + _CLAIM
 
 # SKIP LOCKED is right here: a chunk that is locked is being taken over, or recorded by its holder.
 # Lost chunks look up their jobs, and not the other way round: LIMIT 1 leaves the planner no choice.
 # A released chunk (its lease is -infinity) was given back politely, which is no loss.
-_RECLAIM = """
+_RECLAIM = f"""
 WITH lost AS (
-    SELECT chunk.id FROM chunk CROSS JOIN LATERAL (
+    SELECT chunk.id, chunk.job_id FROM chunk CROSS JOIN LATERAL (
         SELECT lane FROM job
         WHERE id = chunk.job_id AND state = 'running' AND ready
           AND family = ANY (%(families)s) AND lane = ANY (%(lanes)s) AND cores <= %(cores)s
-          AND (%(only_model)s::text IS NULL OR model = %(only_model)s)
-          AND model <> ALL (ARRAY (SELECT model FROM model_pause))
+          AND (%(only_model)s::text IS NULL OR model = %(only_model)s) AND {IS_ADMITTED}
         LIMIT 1
     ) AS owner
     WHERE chunk.state = 'running' AND chunk.lease_until < now()
     ORDER BY owner.lane = 'interactive' DESC, chunk.lease_until
     LIMIT 1
     FOR NO KEY UPDATE OF chunk SKIP LOCKED
+), trial AS (
+    UPDATE model_pause SET trial_job_id = NULL FROM lost WHERE trial_job_id = lost.job_id
+    RETURNING model_pause.model
 )
 UPDATE chunk SET epoch = epoch + 1, token = %(token)s, slot_id = %(slot_id)s, claimed_at = now(),
                  losses = losses + (lease_until > '-infinity')::int,
                  lease_until = now() + make_interval(secs => %(lease)s)
 FROM lost, job
-WHERE chunk.id = lost.id AND job.id = chunk.job_id
+WHERE chunk.id = lost.id AND job.id = chunk.job_id AND {_MAY_START}
 RETURNING chunk.id AS chunk_id, job.id AS job_id, suffix, view, family, model, endpoint, lane, key_id, lo, hi,
-          epoch, token, losses
+          epoch, token, losses, EXISTS (SELECT FROM trial) AS trial
 """
 
 # Rows are locked by id, as everywhere that several chunks are locked at once.
@@ -197,20 +175,16 @@ def claim(
     """Cuts the next chunk off a job's head; None where there is nothing for this slot.
 
     Order: `lanes` as given, then priority, then the caller (API key) that has had the least compute, then
-    age; the model `loaded` counts as `AFFINITY_SECONDS` less. `sizes` (parts) and `seconds` (per part) go
-    by model; a cut takes at most one of `shares` of what is left of its job, so that several slots come to
-    its end together. Jobs that want more than `cores`, and paused models, are left alone; so is every
-    model but `only_model`, where given. The commit does not wait for the disk: a claim that a crash
-    forgets is fenced by its token.
+    age; the model `loaded` counts as `turns.AFFINITY_SECONDS` less. Of one caller's interactive jobs the one
+    that is expected to be the shortest goes first, but the oldest once it has waited
+    `turns.AGE_BOUND_SECONDS`. `sizes` (parts) and `seconds` (per part) go by model; a cut takes at most one
+    of `shares` of what is left of its job, so that several slots come to its end together. Jobs that want
+    more than `cores`, and paused models but for a trial, are left alone; so is every model but `only_model`,
+    where given. The commit does not wait for the disk: a claim that a crash forgets is fenced by its token.
     """
     models = sorted({*sizes, *seconds})
-    values = {
-        "families": list(families),
-        "lanes": list(lanes),
-        "cores": cores,
-        "loaded": loaded,
-        "only_model": only_model,
-        "affinity": AFFINITY_SECONDS,
+    turn = asked(families=families, lanes=lanes, cores=cores, loaded=loaded, only_model=only_model)
+    values = turn | {
         "credit": CREDIT_SECONDS,
         "size": default_size,
         "unmeasured": UNMEASURED_SECONDS,

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, items, lifecycle, records
+from store import chunks, items, lifecycle, records, turns
 from store.records import PartResult
 
 Take = Callable[..., chunks.Claim | None]
@@ -183,7 +183,7 @@ def test_the_loaded_model_goes_first_within_a_bound(
         if (claim := take(default_size=1, seconds={"loaded": 1.0, "cold": 1.0}, loaded="loaded"))
     ]
     first_switch = got.index("cold")
-    assert first_switch == pytest.approx(chunks.AFFINITY_SECONDS, abs=2)
+    assert first_switch == pytest.approx(turns.AFFINITY_SECONDS, abs=2)
     assert Counter(got[first_switch:])["cold"] == pytest.approx((100 - first_switch) / 2, abs=2)
 
 
@@ -193,6 +193,53 @@ def test_the_loaded_model_of_a_caller_is_found_behind_its_older_jobs(take: Take,
     claim = take(loaded="loaded")
     assert claim is not None
     assert claim.job_id == warm
+
+
+def test_of_a_callers_waiting_jobs_the_shortest_goes_first(take: Take, new_job: NewJob) -> None:
+    long, short, middle = (
+        new_job(1, lane="interactive", expected_seconds=seconds) for seconds in (600.0, 3.0, 60.0)
+    )
+    urgent = new_job(1, lane="interactive", expected_seconds=900.0, priority=1)
+    assert [claim.job_id for _ in range(4) if (claim := take())] == [urgent, short, middle, long]
+
+
+def test_the_oldest_goes_first_once_it_has_waited_long_enough(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    made = [new_job(1, lane="interactive", expected_seconds=seconds) for seconds in (600.0, 60.0, 3.0)]
+    age = "UPDATE job SET created_at = now() - make_interval(secs => %s) WHERE id = %s"
+    for job_id in made[:2]:  # both have waited: the older one is first, though it is longer
+        conn.execute(age, (turns.AGE_BOUND_SECONDS, job_id))
+    assert [claim.job_id for _ in range(3) if (claim := take())] == made
+
+
+def test_a_job_that_has_waited_does_not_wait_for_ever_behind_the_loaded_model(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    cold = new_job(1, lane="interactive", model="cold")
+    warm = [new_job(1, lane="interactive", model="loaded", expected_seconds=s) for s in (2.0, 1.0)]
+    first = take(loaded="loaded")
+    assert first is not None
+    assert first.job_id == warm[1]  # the shortest of the loaded model
+    conn.execute("UPDATE job SET created_at = now() - interval '11 seconds' WHERE id = %s", (cold,))
+    assert [claim.job_id for _ in range(2) if (claim := take(loaded="loaded"))] == [cold, warm[0]]
+
+
+def test_how_long_a_job_is_expected_to_take_does_not_set_aside_fair_share(
+    take: Take, new_job: NewJob, new_key: Callable[..., int]
+) -> None:
+    long, short = new_key(), new_key()
+    for _ in range(20):
+        new_job(1, lane="interactive", key_id=long, expected_seconds=60.0)
+        new_job(1, lane="interactive", key_id=short, expected_seconds=1.0)
+    got = [claim.key_id for _ in range(20) if (claim := take())]
+    assert Counter(got) == {long: 10, short: 10}
+    assert got[0] == short  # of callers who have had as much, the one with the shorter job
+
+
+def test_the_shortest_first_is_no_rule_for_bulk(take: Take, new_job: NewJob) -> None:
+    made = [new_job(1, expected_seconds=seconds) for seconds in (600.0, 3.0)]
+    assert [claim.job_id for _ in range(2) if (claim := take())] == made
 
 
 def test_claims_at_once_never_overlap_and_nobody_goes_idle(
@@ -309,6 +356,72 @@ def test_chunks_of_a_paused_model_are_not_taken_over(
     take(lease_seconds=-1)
     conn.execute("INSERT INTO model_pause VALUES ('echo', 'crashes')")
     assert chunks.reclaim(conn, **RECLAIM) is None
+
+
+def test_a_trial_of_a_paused_model_claims_one_part_of_one_job_once(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    other, tried = new_job(5), new_job(5)
+    conn.execute(
+        "INSERT INTO model_pause (model, reason, trial_job_id) VALUES ('echo', 'crashes', %s)", (tried,)
+    )
+    claim = take(default_size=4)
+    assert claim is not None
+    assert (claim.job_id, claim.lo, claim.hi, claim.trial) == (tried, 0, 1, True)
+    assert take() is None
+    conn.execute("DELETE FROM model_pause")
+    after = take()
+    assert after is not None
+    assert (after.job_id, after.trial) == (other, False)
+
+
+def test_a_trial_may_take_over_a_chunk_that_was_lost(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
+    for _ in range(2):
+        new_job(2)
+        take(lease_seconds=-1)
+    tried = new_job(2)
+    take(lease_seconds=-1)
+    conn.execute(
+        "INSERT INTO model_pause (model, reason, trial_job_id) VALUES ('echo', 'crashes', %s)", (tried,)
+    )
+    claim = chunks.reclaim(conn, **RECLAIM)
+    assert claim is not None
+    assert (claim.job_id, claim.trial) == (tried, True)
+    assert chunks.reclaim(conn, **RECLAIM) is None
+    conn.execute("DELETE FROM model_pause")
+    after = chunks.reclaim(conn, **RECLAIM)
+    assert after is not None
+    assert not after.trial
+
+
+def test_slots_at_once_try_a_paused_model_with_one_part(
+    take: Take, new_job: NewJob, conn: psycopg.Connection[Any], open_connection: Callable[[], Any]
+) -> None:
+    tried = new_job(50)
+    taken: list[chunks.Claim] = []
+    start = threading.Barrier(5)
+
+    def slot() -> None:
+        own = open_connection()
+        for _ in range(5):
+            start.wait()
+            if claim := take(conn=own, default_size=1):
+                taken.append(claim)
+            start.wait()
+
+    threads = [threading.Thread(target=slot) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    conn.execute("INSERT INTO model_pause (model, reason) VALUES ('echo', 'crashes')")
+    for count in range(1, 6):
+        conn.execute("UPDATE model_pause SET trial_job_id = %s", (tried,))
+        start.wait()
+        start.wait()
+        assert len(taken) == count
+    for thread in threads:
+        thread.join()
 
 
 def test_two_slots_never_take_over_the_same_chunk(

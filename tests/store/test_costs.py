@@ -37,10 +37,10 @@ def deep(request: pytest.FixtureRequest, database_factory: Callable[[], str]) ->
         conn.execute(
             """
             INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, lane, state, ready,
-                             items, parts, next_part, ended_at)
+                             items, parts, next_part, ended_at, expected_seconds)
             SELECT kind || n, 'job', 1, 2 + n %% %(keys)s, '/v1/embeddings', 'echo', 'model-' || n %% 3, lane,
                    state, state = 'queued', parts, parts, CASE WHEN state = 'queued' THEN 0 ELSE parts END,
-                   CASE WHEN state = 'completed' THEN now() END
+                   CASE WHEN state = 'completed' THEN now() END, n %% 977
             FROM (VALUES ('call', 'interactive', 'queued', 1, 20000), ('batch', 'bulk', 'queued', 5000, 200),
                          ('old', 'bulk', 'completed', 10, 20000)) AS kinds (kind, lane, state, parts, count)
             CROSS JOIN LATERAL generate_series(1, count) AS n
@@ -98,8 +98,9 @@ class Explaining:
         ({}, "ix_job_ready"),
         ({"loaded": "model-1"}, "ix_job_ready_model"),
         ({"only_model": "model-1"}, "ix_job_ready_model"),
+        ({}, "ix_job_shortest"),
     ],
-    ids=["any model", "one loaded", "one model alone"],
+    ids=["any model", "one loaded", "one model alone", "the shortest"],
 )
 def test_the_plan_of_a_claim_goes_by_its_index(
     deep: Conn, take: Callable[..., Any], asked: dict[str, Any], index: str
@@ -118,7 +119,8 @@ def test_a_claim_reads_a_few_rows_for_each_caller_and_none_besides(
     with deep.transaction(force_rollback=True), Reads(deep, "job") as reads:
         for _ in range(CLAIMS):
             assert take(conn=deep, lanes=lanes, default_size=1, **asked) is not None
-    # For each caller and lane: the next key, the head, the head of the model; and the head's own row.
+    # For each caller and lane: the next key, the head, the head of the model; and of the chosen caller the
+    # shortest jobs, and the head's own row.
     most = len(lanes) * (KEYS + 1) * 3 + 5
     assert reads.whole_scans == 0
     assert reads.probes / CLAIMS <= most

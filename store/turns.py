@@ -1,0 +1,107 @@
+"""Whose turn it is: the SQL that finds the job which a claim cuts its chunk from.
+
+It costs a few index probes for each API key with work, whatever the number of jobs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from store.db import map_errors
+
+# Seconds of compute by which a slot prefers the model it has loaded over a caller who has had less.
+AFFINITY_SECONDS = 30.0
+# An interactive job that has waited so long goes before shorter ones, and counts as if its model was loaded.
+AGE_BOUND_SECONDS = 10.0
+# How many of a caller's shortest jobs are looked at for one of the loaded model.
+SHORTEST_LOOKED_AT = 64
+
+# Pauses are compared as an array: joined, they would have all jobs of the caller read and sorted. Of a paused
+# model only the job of its trial may run, until somebody has claimed from it.
+IS_ADMITTED = """
+(model <> ALL (ARRAY (SELECT model FROM model_pause))
+ OR id = ANY (ARRAY (SELECT trial_job_id FROM model_pause WHERE trial_job_id IS NOT NULL)))"""
+_CLAIMABLE = f"ready AND next_part < parts AND cores <= %(cores)s AND {IS_ADMITTED}"
+# The head of a caller: the first of its jobs that this slot could serve. One index probe each.
+_HEAD = f"""
+    SELECT id, priority, model, expected_seconds,
+           lane = 'interactive' AND created_at <= now() - make_interval(secs => %(age_bound)s) AS aged
+    FROM job
+    WHERE {_CLAIMABLE} AND family = caller.family AND lane = caller.lane AND key_id = caller.key_id
+"""
+_FIRST = "ORDER BY priority DESC, id LIMIT 1"
+_HEADS_OF_ANY_MODEL = f"({_HEAD} {_FIRST}) UNION ({_HEAD} AND model = %(loaded)s {_FIRST})"
+_HEADS_OF_ONE_MODEL = f"({_HEAD} AND model = %(only_model)s {_FIRST})"
+
+# `caller` walks the index from key to key (a skip scan), so that its cost is the number of keys with work,
+# not the number of jobs. `best` is the head whose turn it is; among jobs that somebody waits for, `chosen`
+# takes the shortest of that caller and priority instead, unless the head has waited too long.
+_TURN = """
+WITH RECURSIVE caller (rank, family, lane, key_id) AS (
+    SELECT wanted.rank, family, wanted.lane, (
+        SELECT min(key_id) FROM job
+        WHERE ready AND next_part < parts AND job.family = families.family AND job.lane = wanted.lane)
+    FROM unnest(%(families)s::text[]) AS families (family)
+    CROSS JOIN unnest(%(lanes)s::text[]) WITH ORDINALITY AS wanted (lane, rank)
+    UNION ALL
+    SELECT rank, family, lane, (
+        SELECT min(key_id) FROM job
+        WHERE ready AND next_part < parts AND job.family = caller.family AND job.lane = caller.lane
+          AND key_id > caller.key_id)
+    FROM caller WHERE key_id IS NOT NULL
+), head AS (
+    SELECT caller.*, first.*, coalesce(share.vtime, 0) AS vtime
+    FROM caller
+    CROSS JOIN LATERAL ({heads}) AS first
+    LEFT JOIN share USING (family, lane, key_id)
+), best AS (
+    SELECT head.*, (SELECT max(vtime) FROM head AS other WHERE other.rank = head.rank) AS most FROM head
+    ORDER BY rank, priority DESC,
+             vtime - CASE WHEN aged OR model = %(loaded)s THEN %(affinity)s ELSE 0 END,
+             aged DESC, CASE WHEN NOT aged THEN expected_seconds END, id
+    LIMIT 1
+), chosen AS (
+    SELECT coalesce(quick.id, best.id) AS id, best.most
+    FROM best LEFT JOIN LATERAL (
+        SELECT id FROM (
+            SELECT id, model, expected_seconds FROM job
+            WHERE {claimable} AND lane = 'interactive' AND best.lane = 'interactive' AND NOT best.aged
+              AND family = best.family AND key_id = best.key_id AND priority = best.priority
+            ORDER BY expected_seconds, id LIMIT %(looked_at)s
+        ) AS short
+        WHERE (best.model IS DISTINCT FROM %(loaded)s OR model = %(loaded)s) {and_model}
+        ORDER BY expected_seconds, id LIMIT 1
+    ) AS quick ON true
+)"""
+TURN_OF_ANY_MODEL = _TURN.format(heads=_HEADS_OF_ANY_MODEL, claimable=_CLAIMABLE, and_model="")
+TURN_OF_ONE_MODEL = _TURN.format(
+    heads=_HEADS_OF_ONE_MODEL, claimable=_CLAIMABLE, and_model="AND model = %(only_model)s"
+)
+_NEXT_MODEL = f"{TURN_OF_ANY_MODEL} SELECT model FROM chosen JOIN job USING (id)"
+
+
+def asked(
+    *, families: Sequence[str], lanes: Sequence[str], cores: int, loaded: str | None, only_model: str | None
+) -> dict[str, Any]:
+    """What the statements above want to know. Only those of one model want `only_model`."""
+    return {
+        "families": list(families),
+        "lanes": list(lanes),
+        "cores": cores,
+        "loaded": loaded,
+        "only_model": only_model,
+        "affinity": AFFINITY_SECONDS,
+        "age_bound": AGE_BOUND_SECONDS,
+        "looked_at": SHORTEST_LOOKED_AT,
+    }
+
+
+@map_errors()
+def next_model(
+    conn: Connection[Any], *, families: Sequence[str], lanes: Sequence[str], cores: int, loaded: str | None
+) -> str | None:
+    """The model of the job whose turn it is; None where nothing waits. Claims nothing."""
+    values = asked(families=families, lanes=lanes, cores=cores, loaded=loaded, only_model=None)
+    row = conn.execute(_NEXT_MODEL, values).fetchone()
+    return row[0] if row is not None else None
