@@ -27,12 +27,13 @@ event AS (
     WHERE announced AND ended_at IS NOT NULL
     RETURNING id, project_id, type
 ), addressed AS (
-    INSERT INTO delivery (project_id, event_id, endpoint_id, url)
-    SELECT event.project_id, event.id, receiver.endpoint_id, receiver.url
+    INSERT INTO delivery (project_id, event_id, endpoint_id, url, receiver)
+    SELECT event.project_id, event.id, told.endpoint_id, told.url, told.receiver
     FROM event CROSS JOIN LATERAL (
-        SELECT id AS endpoint_id, NULL AS url FROM webhook_endpoint
+        SELECT id AS endpoint_id, NULL AS url, id AS receiver FROM webhook_endpoint
         WHERE project_id = event.project_id AND enabled AND event.type = ANY (event_types)
         UNION ALL
-        SELECT NULL, webhook_url FROM ended WHERE webhook_url IS NOT NULL
-    ) AS receiver
+        SELECT NULL, webhook_url, project_id || ' ' || lower(split_part(webhook_url, '/', 3))
+        FROM ended WHERE webhook_url IS NOT NULL
+    ) AS told
 )"""

@@ -32,7 +32,14 @@ class ChunkState(StrEnum):
     DONE = "done"
 
 
-J, C = JobState, ChunkState
+class DeliveryState(StrEnum):
+    PENDING = "pending"  # to be attempted, now or after a pause
+    DELIVERED = "delivered"  # an attempt was answered with 2xx
+    EXHAUSTED = "exhausted"  # every attempt of the schedule has failed
+    DISABLED = "disabled"  # its receiver takes no more: 410, or its endpoint is disabled
+
+
+J, C, D = JobState, ChunkState, DeliveryState
 
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     J.VALIDATING: frozenset({J.QUEUED, J.FAILED, J.CANCELLING}),
@@ -48,5 +55,12 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 CHUNK_TRANSITIONS: dict[ChunkState, frozenset[ChunkState]] = {
     C.RUNNING: frozenset({C.RUNNING, C.DONE}),
     C.DONE: frozenset(),
+}
+# From the ends a replay leads back: `exhausted` and `disabled` count as failed.
+DELIVERY_TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
+    D.PENDING: frozenset({D.PENDING, D.DELIVERED, D.EXHAUSTED, D.DISABLED}),
+    D.DELIVERED: frozenset({D.PENDING}),
+    D.EXHAUSTED: frozenset({D.PENDING}),
+    D.DISABLED: frozenset({D.PENDING}),
 }
 FINAL_JOB_STATES = frozenset(state for state, after in JOB_TRANSITIONS.items() if not after)

@@ -40,13 +40,15 @@ class WebhookEvent(Base):
     type: Mapped[str]
     payload: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    __table_args__ = (Index(None, "created_at"),)
+    __table_args__ = (Index(None, "created_at"), Index(None, "job_id"))
 
 
 class Delivery(Base):
     """One event for one receiver: a registered endpoint, or the `url` that the job named.
 
-    Leased while it is attempted, fenced by `token`. The last attempt's outcome is repeated here.
+    `receiver` is what deliveries are kept fair between: the endpoint, or the project with the URL's host.
+    Leased while it is attempted, fenced by `token`. `tries` counts from its creation or last replay on. The
+    last attempt's outcome is repeated here.
     """
 
     __tablename__ = "delivery"
@@ -55,6 +57,7 @@ class Delivery(Base):
     event_id: Mapped[str] = mapped_column(ForeignKey("webhook_event.id", ondelete="CASCADE"))
     endpoint_id: Mapped[str | None] = mapped_column(ForeignKey("webhook_endpoint.id", ondelete="CASCADE"))
     url: Mapped[str | None]
+    receiver: Mapped[str]
     state: Mapped[str] = mapped_column(server_default=text("'pending'"))
     tries: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     next_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -67,7 +70,7 @@ class Delivery(Base):
     ended_at: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("event_id", "endpoint_id"),
-        Index("ix_delivery_due", "next_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_delivery_due", "receiver", "next_at", "id", postgresql_where=text("state = 'pending'")),
         Index(None, "project_id", "id"),
         Index(None, "endpoint_id", "id"),
     )

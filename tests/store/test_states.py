@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from store.states import CHUNK_TRANSITIONS, FINAL_JOB_STATES, JOB_TRANSITIONS, ChunkState, ItemState, JobState
+from store.states import (
+    CHUNK_TRANSITIONS,
+    DELIVERY_TRANSITIONS,
+    FINAL_JOB_STATES,
+    JOB_TRANSITIONS,
+    ChunkState,
+    DeliveryState,
+    ItemState,
+    JobState,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "states.md").read_text()
 ARROW = re.compile(r"^ +(\S+) --> (\S+?)(?:: .+)?$", re.MULTILINE)
@@ -21,7 +30,9 @@ def drawn(title: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("title", "table"), [("Job", JOB_TRANSITIONS), ("Chunk", CHUNK_TRANSITIONS)], ids=["job", "chunk"]
+    ("title", "table"),
+    [("Job", JOB_TRANSITIONS), ("Chunk", CHUNK_TRANSITIONS), ("Delivery", DELIVERY_TRANSITIONS)],
+    ids=["job", "chunk", "delivery"],
 )
 def test_the_diagram_shows_all_transitions_and_no_other(
     title: str, table: dict[StrEnum, frozenset[StrEnum]]
@@ -38,6 +49,7 @@ def test_the_diagram_shows_which_states_are_final() -> None:
 def test_every_state_is_in_its_table() -> None:
     assert set(JOB_TRANSITIONS) == set(JobState)
     assert set(CHUNK_TRANSITIONS) == set(ChunkState)
+    assert set(DELIVERY_TRANSITIONS) == set(DeliveryState)
     named = set(re.findall(r"`([a-z]+)`", "".join(re.findall(r"^\|(.+?)\|", section("Item"), re.MULTILINE))))
     assert named == set(ItemState)
 
