@@ -8,6 +8,13 @@ from store.db import map_errors, ping
 
 LOCK = 0x62617463  # a constant of ours; Postgres scopes it to the database
 
+# Gives a row while any connection to this database leads.
+LEADS = f"""
+SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE locktype = 'advisory' AND datname = current_database() AND granted
+  AND (classid::bigint << 32) + objid::bigint = {LOCK}
+"""
+
 
 @map_errors()
 def take(conn: Connection[Any]) -> bool:
@@ -24,9 +31,4 @@ def keep(conn: Connection[Any]) -> None:
 @map_errors()
 def exists(conn: Connection[Any]) -> bool:
     """Whether any connection to this database leads."""
-    statement = """
-    SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
-    WHERE locktype = 'advisory' AND datname = current_database() AND granted
-      AND (classid::bigint << 32) + objid::bigint = %s
-    """
-    return conn.execute(statement, (LOCK,)).rowcount > 0
+    return conn.execute(LEADS).rowcount > 0
