@@ -65,6 +65,8 @@ class Keys:
                     key_id=key.id,
                     scopes=frozenset(key.scopes),
                     priority_cap=key.priority_cap,
+                    requests_per_minute=key.requests_per_minute,
+                    max_queued_items=key.max_queued_items,
                 )
                 return self._remember(secret, caller)
             if is_loopback(self._host) and not await keys.any_key(conn):

@@ -17,10 +17,15 @@ def services_of(request: Request) -> Services:
 
 
 def caller_with(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """The dependency that gives who calls. It raises `ApiError` (invalid_api_key, insufficient_scope)."""
+    """The dependency that gives who calls.
+
+    It raises `ApiError` (invalid_api_key, rate_limit_exceeded, insufficient_scope).
+    """
 
     async def caller_of(request: Request) -> Caller:
-        caller = await services_of(request).keys.caller(request.headers.get("authorization"))
+        services = services_of(request)
+        caller = await services.keys.caller(request.headers.get("authorization"))
+        request.state.reply_headers = services.rates.count(caller)
         if scope not in caller.scopes:
             message = f"This API key may not do that: it lacks the scope '{scope}'."
             raise ApiError("insufficient_scope", message)

@@ -1,4 +1,4 @@
-"""What wraps every request: its id, its log line, and the 500 of what nobody caught.
+"""What wraps every request: its id, its log line, headers of every reply, and the 500 of what nobody caught.
 
 Pure ASGI: the base class for middleware that frameworks offer costs a task and a queue per request, and
 hides the client's disconnect from the route.
@@ -37,7 +37,9 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers.update(scope.get("state", {}).get("reply_headers", {}))
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

@@ -17,10 +17,13 @@ class KeyRow:
     name: str
     scopes: list[str]
     priority_cap: int
+    requests_per_minute: int | None
+    max_queued_items: int | None
 
 
 _FIND = """
-SELECT id, project_id, name, scopes, priority_cap FROM api_key WHERE hash = %s AND revoked_at IS NULL
+SELECT id, project_id, name, scopes, priority_cap, requests_per_minute, max_queued_items
+FROM api_key WHERE hash = %s AND revoked_at IS NULL
 """
 _ENSURE = """
 INSERT INTO api_key (project_id, name, hash) SELECT id, %s, %s FROM project WHERE name = 'default'
