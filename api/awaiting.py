@@ -9,42 +9,59 @@ from starlette.types import Receive
 
 from api.errors import NO_RETRY, ApiError
 from api.services import Services
-from store import jobs
+from store import calls, jobs
 from store.db import borrow
 from store.results import UNFINISHED, ItemResult
 from tasks.submit import Caller, Submitted
 
-GRACE_SECONDS = 10.0  # a job whose caller has gone gets so long to end by itself; then it is cancelled
+GRACE_SECONDS = 10.0  # a caller who has gone counts as one who waits for so long: nearly done gets done
 
 Waiting = asyncio.Task[list[ItemResult]]
 
 
 async def wait_for_result(
-    request: Request, services: Services, submitted: Submitted, caller: Caller
+    request: Request, services: Services, submitted: Submitted, caller: Caller, *, goes_on: bool = False
 ) -> ItemResult:
     """The result of an awaited job's only item, be it an error.
 
+    A plain job that nobody waits for any more is cancelled; one that `goes_on` is not (`store/calls.py`).
     Raises `ApiError` (call_timeout, or why the job failed as a whole), `ClientDisconnect` and
-    `DatabaseUnavailable`. A job that nobody waits for any more is cancelled.
+    `DatabaseUnavailable`.
     """
+    if submitted.ended:
+        results = await services.answers.read(submitted.job_id)
+    else:
+        results = await _wait(request, services, submitted, goes_on)
+    if results and results[0].status != UNFINISHED:
+        return results[0]
+    return await _raise_why_failed(services, submitted, caller)
+
+
+async def _wait(
+    request: Request, services: Services, submitted: Submitted, goes_on: bool
+) -> list[ItemResult]:
     timeout = services.settings.call_timeout_seconds
     waiting = asyncio.create_task(services.answers.wait(submitted.job_id, timeout))
     gone = asyncio.create_task(_disconnected(request.receive))
     try:
         await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
-            services.background.start(_cancel_unless_answered(services, submitted, waiting))
+            services.background.start(_leave_unless_answered(services, submitted, waiting))
             raise ClientDisconnect
-        results = waiting.result()
+        return waiting.result()
     except TimeoutError:
-        services.background.start(_cancel(services, submitted))
-        message = f"The call took more than {timeout:g} seconds and was cancelled. A batch has no such limit."
-        raise ApiError("call_timeout", message, headers=NO_RETRY) from None
+        services.background.start(_leave(services, submitted))
+        raise _timeout(timeout, goes_on) from None
     finally:
         gone.cancel()
-    if results and results[0].status != UNFINISHED:
-        return results[0]
-    return await _raise_why_failed(services, submitted, caller)
+
+
+def _timeout(seconds: float, goes_on: bool) -> ApiError:
+    took = f"The call took more than {seconds:g} seconds"
+    if goes_on:
+        return ApiError("call_timeout", f"{took}. It goes on: ask again with its Idempotency-Key.")
+    message = f"{took} and was cancelled. A batch has no such limit."
+    return ApiError("call_timeout", message, headers=NO_RETRY)
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -63,14 +80,17 @@ async def _raise_why_failed(services: Services, submitted: Submitted, caller: Ca
     raise ApiError("cancelled", "The call's job was cancelled.", headers=NO_RETRY)
 
 
-async def _cancel_unless_answered(services: Services, submitted: Submitted, waiting: Waiting) -> None:
+async def _leave_unless_answered(services: Services, submitted: Submitted, waiting: Waiting) -> None:
     """Give the job a little longer: nearly done is cheaper to finish than to do again."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(waiting, GRACE_SECONDS)
         return
-    await _cancel(services, submitted)
+    await _leave(services, submitted)
 
 
-async def _cancel(services: Services, submitted: Submitted) -> None:
+async def _leave(services: Services, submitted: Submitted) -> None:
     async with borrow(services.pool) as conn:
-        await jobs.request_cancel(conn, submitted.job_id)
+        family = await calls.leave(conn, submitted.job_id)
+    if family is not None:  # cancelled: the slot that computes it should hear of it at once
+        await services.signals.poke(family)
+        await services.signals.poke_dispatcher()

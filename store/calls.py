@@ -44,7 +44,7 @@ ORDER BY id LIMIT 1
 _JOIN = "UPDATE job SET waiters = waiters + 1 WHERE id = %s AND ended_at IS NULL AND state <> 'cancelling'"
 _LEAVE = """
 UPDATE job SET waiters = waiters - 1 WHERE id = %s AND ended_at IS NULL AND waiters > 0
-RETURNING waiters = 0 AND NOT announced AND idempotency_key IS NULL
+RETURNING CASE WHEN waiters = 0 AND NOT announced AND idempotency_key IS NULL THEN family END
 """
 
 
@@ -89,18 +89,18 @@ async def join(conn: AsyncConnection[Any], job_id: int) -> bool:
     return (await conn.execute(_JOIN, (job_id,))).rowcount == 1
 
 
-async def leave(conn: AsyncConnection[Any], job_id: int) -> bool:
-    """One less waits for the job. With the last one a plain awaited call is cancelled: True.
+async def leave(conn: AsyncConnection[Any], job_id: int) -> str | None:
+    """One less waits for the job. With the last one a plain awaited call is cancelled: its family, then.
 
     A job whose end is announced, or that has an idempotency key, goes on: somebody will hear of it, or ask
     for it. Between the count and the cancel nobody can join, since the row stays locked.
     """
     async with conn.transaction():
         row = await (await conn.execute(_LEAVE, (job_id,))).fetchone()
-        if row is None or not row[0]:
-            return False
-        await request_cancel(conn, job_id)
-        return True
+        family: str | None = row[0] if row is not None else None
+        if family is not None:
+            await request_cancel(conn, job_id)
+    return family
 
 
 async def _find(conn: AsyncConnection[Any], statement: str, values: dict[str, Any]) -> FirstJob | None:

@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from redis.exceptions import RedisError
 
 from store import results, watch
-from store.db import map_errors
+from store.db import borrow
 from store.errors import DatabaseUnavailable
 from tasks.signals import ANSWERS, Answered, decode_answered
 
@@ -29,7 +29,7 @@ class Answers:
     def __init__(self, pool: AsyncConnectionPool, client: redis.asyncio.Redis) -> None:
         self._pool = pool
         self._client = client
-        self._waiting: dict[int, asyncio.Future[Answered]] = {}
+        self._waiting: dict[int, set[asyncio.Future[Answered]]] = {}  # several, where calls were joined
         self._early: dict[int, Answered] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -48,30 +48,38 @@ class Answers:
 
         Raises TimeoutError, DatabaseUnavailable.
         """
-        answered = self._early.pop(job_id, None)
-        if answered is None:
-            future = self._waiting.setdefault(job_id, asyncio.get_running_loop().create_future())
-            try:
-                answered = await asyncio.wait_for(future, seconds)
-            finally:
-                self._waiting.pop(job_id, None)
+        answered = self._early.pop(job_id, None) or await self._signal(job_id, seconds)
         if answered.status is not None and answered.data is not None:
-            return [
-                results.ItemResult(n=0, custom_id="", body=b"", status=answered.status, parts=[answered.data])
-            ]
-        with map_errors():
-            async with self._pool.connection() as conn:
-                return await results.answer(conn, job_id)
+            return [results.ItemResult.single(answered.status, answered.data)]
+        return await self.read(job_id)
+
+    async def read(self, job_id: int) -> list[results.ItemResult]:
+        """The results of a job that has ended. Raises DatabaseUnavailable."""
+        async with borrow(self._pool) as conn:
+            return await results.answer(conn, job_id)
+
+    async def _signal(self, job_id: int, seconds: float) -> Answered:
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(job_id, set())
+        waiting.add(future)
+        try:
+            return await asyncio.wait_for(future, seconds)
+        finally:
+            waiting.discard(future)
+            if not waiting:
+                self._waiting.pop(job_id, None)
 
     def _resolve(self, answered: Answered) -> None:
-        future = self._waiting.get(answered.job_id)
-        if future is None:
+        futures = self._waiting.get(answered.job_id)
+        if futures is None:
             # The slot was faster than the commit's reply to us; kept for a moment.
             self._early[answered.job_id] = answered
             while len(self._early) > EARLY_MOST:
                 self._early.pop(next(iter(self._early)))
-        elif not future.done():
-            future.set_result(answered)
+            return
+        for future in futures:
+            if not future.done():
+                future.set_result(answered)
 
     async def _listen(self) -> None:
         away = False  # said once when it goes, and once when it is back
@@ -106,8 +114,7 @@ class Answers:
                     await self._find_ended(list(self._waiting))
 
     async def _find_ended(self, job_ids: Sequence[int]) -> None:
-        with map_errors():
-            async with self._pool.connection() as conn:
-                ended = await watch.ended(conn, job_ids)
+        async with borrow(self._pool) as conn:
+            ended = await watch.ended(conn, job_ids)
         for job_id in ended:
             self._resolve(Answered(job_id))

@@ -39,17 +39,47 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
+    """A job that stands for a request. `ended`: an earlier request like this one made it, and it is over."""
+
     job_id: int
     suffix: str
+    ended: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """On what terms a single call is submitted. `awaited`: its caller stays on the line for the answer."""
+
+    view: View = "call"
+    awaited: bool = True
+    webhook_url: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None
+
+    @property
+    def announced(self) -> bool:
+        """Whether the job's end is an event: for whoever is not told by the answer, or not by it alone."""
+        return not self.awaited or self.webhook_url is not None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether something is promised that a crash of Postgres must not undo. A call that is only awaited
+        has its caller on the line, who is then told."""
+        return self.announced or self.idempotency_key is not None
+
+
+AWAITED = Terms()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileJob:
-    """A job whose items are the lines of a file. `model` None: the lines name it."""
+    """A job whose items are the lines of a file, as many as `lines`. `model` None: the lines name it."""
 
     view: View
     endpoint: str
     input_file_id: str
+    lines: int = 0
     model: str | None = None
     completion_window: str | None = None
     deadline_seconds: float | None = None
@@ -60,6 +90,8 @@ class FileJob:
     priority: int = 0
     output_expires_seconds: int | None = None
     metadata: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None
 
 
 class Submitter:
@@ -71,17 +103,24 @@ class Submitter:
         self._app: Celery = make_app(settings)
 
     async def call(
-        self, *, endpoint: str, bodies: Sequence[bytes], spec: ModelSpec, caller: Caller
+        self,
+        *,
+        endpoint: str,
+        bodies: Sequence[bytes],
+        spec: ModelSpec,
+        caller: Caller,
+        expected_seconds: float = 0.0,
+        terms: Terms = AWAITED,
     ) -> Submitted:
-        """Submit one request that somebody waits for; `bodies` are its parts. Raises DatabaseUnavailable.
+        """Submit one request, in the lane of those who wait; `bodies` are its parts.
 
-        Committed without waiting for the disk: a crash of Postgres loses the call, whose caller is still
-        there to be told, and not a promise.
+        `expected_seconds` is a guess at its compute, by which short calls pass long ones.
+        Raises `KeyTaken`, `DatabaseUnavailable`.
         """
         suffix = new_suffix()
         job = jobs.NewJob(
             suffix=suffix,
-            view="call",
+            view=terms.view,
             project_id=caller.project_id,
             key_id=caller.key_id,
             endpoint=endpoint,
@@ -89,18 +128,26 @@ class Submitter:
             model=spec.name,
             cores=spec.cores,
             lane=Lane.INTERACTIVE,
-            announced=False,
-            waiters=1,
+            expected_seconds=expected_seconds,
+            meta=dict(terms.metadata) if terms.metadata is not None else None,
+            webhook_url=terms.webhook_url,
+            announced=terms.announced,
+            waiters=1 if terms.awaited else 0,
+            idempotency_key=terms.idempotency_key,
+            fingerprint=terms.fingerprint,
         )
         item = NewItem(custom_id=suffix, body=bodies[0], more_bodies=tuple(bodies[1:]))
         with map_errors():
             async with self._pool.connection() as conn:
-                job_id = await calls.insert_call(conn, job, [item])
+                job_id = await calls.insert_call(conn, job, [item], lasting=terms.lasting)
         await self.wake(spec.family)
         return Submitted(job_id=job_id, suffix=suffix)
 
     async def from_file(self, job: FileJob, caller: Caller) -> Submitted:
-        """Submit the lines of a file. They are validated later, by the dispatcher; committed to disk."""
+        """Submit the lines of a file. They are validated later, by the dispatcher; committed to disk.
+
+        Raises `KeyTaken`, `DatabaseUnavailable`.
+        """
         suffix = new_suffix()
         row = jobs.NewJob(
             suffix=suffix,
@@ -120,8 +167,11 @@ class Submitter:
             timezone=job.timezone,
             webhook_url=job.webhook_url,
             input_file_id=job.input_file_id,
+            lines=job.lines,
             output_expires_seconds=job.output_expires_seconds,
             meta=dict(job.metadata) if job.metadata is not None else None,
+            idempotency_key=job.idempotency_key,
+            fingerprint=job.fingerprint,
         )
         with map_errors():
             async with self._pool.connection() as conn:
