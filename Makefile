@@ -23,7 +23,7 @@ WORKERS ?= 2
 # Further arguments, as in `make up ARGS='--port 9000'`.
 ARGS ?=
 
-.PHONY: help demo test lint up bench bindings check-fresh pins clean
+.PHONY: help demo test lint up chaos bench bindings check-fresh pins clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,9 @@ lint: $(INSTALLED_DEV) ## Check style and types
 	@$(BIN)/ruff format --check .
 	@echo "==> types"
 	@$(BIN)/mypy
+
+chaos: $(INSTALLED_DEV) ## Kill, stop and empty everything at random while batches run: ARGS="--runs 100 --seed 7"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: bindings ## Measure ourselves and the peers (docs/benchmarks.md)
 	@$(BIN)/python -m benchmarks $(ARGS)
