@@ -4,7 +4,8 @@ Whoever changes one of the conditions sets `ready` anew by this fragment; the di
 only time changes.
 """
 
-# `job` is the row of a queued or running job.
-IS_DUE = """
-(coalesce(job.not_before <= now(), true) AND coalesce(job.deadline > now(), true) AND job.window_open
- AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model))"""
+# `job` is the row of a queued or running job. Its time has come, whatever its model is up to.
+IS_TIMELY = """
+(coalesce(job.not_before <= now(), true) AND coalesce(job.deadline > now(), true) AND job.window_open)"""
+IS_DUE = f"""
+({IS_TIMELY} AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model))"""

@@ -6,7 +6,7 @@ Cores are owned per host, known by its boot id: containers share it, so replicas
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -27,8 +27,24 @@ class SlotLease:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlotStatus:
+    """What a slot is doing: the model and runtime that it used last, the models that it has `loaded`, an
+    item in flight (`job_…:number`), parts per second, megabytes of its engines."""
+
+    model: str | None = None
+    runtime: str | None = None
+    loaded: Sequence[str] = ()
+    working_on: str | None = None
+    rate: float | None = None
+    memory_mb: int | None = None
+
+
+IDLE = SlotStatus()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlotRow:
-    """A slot that is alive. `model` and `runtime` are what it used last."""
+    """A slot that is alive. What it does (see `SlotStatus`) is as of its last renewal."""
 
     id: int
     boot_id: str
@@ -37,6 +53,10 @@ class SlotRow:
     families: list[str]
     model: str | None
     runtime: str | None
+    loaded: list[str]
+    working_on: str | None
+    rate: float | None
+    memory_mb: int | None
     cores: list[int]
     started_at: datetime
 
@@ -73,10 +93,14 @@ FROM (
 WHERE chunk.id = held.id
 """
 _RENEW = """
-UPDATE slot SET lease_until = now() + make_interval(secs => %s), model = %s, runtime = %s WHERE id = %s
+UPDATE slot SET lease_until = now() + make_interval(secs => %(lease)s), model = %(model)s,
+                runtime = %(runtime)s, loaded = %(loaded)s, working_on = %(working_on)s, rate = %(rate)s,
+                memory_mb = %(memory_mb)s
+WHERE id = %(slot)s
 """
 _LIVE = """
-SELECT id, slot.boot_id, host, pid, families, model, runtime, started_at,
+SELECT id, slot.boot_id, host, pid, families, model, runtime, loaded, working_on, rate, memory_mb,
+       started_at,
        ARRAY (SELECT core FROM slot_core WHERE slot_id = slot.id ORDER BY core) AS cores
 FROM slot WHERE lease_until >= now() ORDER BY id
 """
@@ -112,15 +136,11 @@ def register(
 
 
 @map_errors()
-def renew(
-    conn: Connection[Any],
-    slot_id: int,
-    lease_seconds: float,
-    loaded: tuple[str | None, str | None] = (None, None),
-) -> bool:
-    """Extends a slot's lease; `loaded` is its (model, runtime). False where the slot was removed, having
-    been silent for too long: another may own its cores."""
-    return conn.execute(_RENEW, (lease_seconds, *loaded, slot_id)).rowcount == 1
+def renew(conn: Connection[Any], slot_id: int, lease_seconds: float, status: SlotStatus = IDLE) -> bool:
+    """Extends a slot's lease, and says what it does. False where the slot was removed, having been silent
+    for too long: another may own its cores."""
+    values = asdict(status) | {"loaded": list(status.loaded), "lease": lease_seconds, "slot": slot_id}
+    return conn.execute(_RENEW, values).rowcount == 1
 
 
 @map_errors()

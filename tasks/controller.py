@@ -16,10 +16,11 @@ from configs.models import ModelSpec
 from configs.settings import Settings
 from configs.spec_files import Catalogue, load_catalogue
 from store.errors import DatabaseUnavailable
-from store.slots import SlotLease
+from store.slots import SlotLease, SlotStatus
 from tasks.app import send_wake_up
 from tasks.connection import Connection
 from tasks.memory import MemoryBudget
+from tasks.meter import Meter
 from tasks.pace import Pace
 from tasks.pokes import PokeListener
 from tasks.recorder import Recorder
@@ -44,6 +45,9 @@ class Controller:
         self.listener = PokeListener(redis, self.families)
         self.recorder = Recorder(settings, self.conn, self.signals)
         self.pace = Pace()
+        self.meter = Meter()
+        self.working_on: str | None = None  # an item in flight, `job_…:number`
+        self.memory_mb: int | None = None  # of all engines
         self._memory = MemoryBudget(settings)
         self.works: dict[str, Work] = {}
         self.catalogue: Catalogue = load_catalogue(settings)
@@ -81,6 +85,19 @@ class Controller:
     def loaded(self) -> str | None:
         """The model whose engine was used last."""
         return self.last_used[0]
+
+    def status(self) -> SlotStatus:
+        """What this slot is doing. May be asked from another thread."""
+        model, runtime = self.last_used
+        loaded = sorted(model for model, work in list(self.works.items()) if work.engine is not None)
+        return SlotStatus(
+            model=model,
+            runtime=runtime,
+            loaded=loaded,
+            working_on=self.working_on,
+            rate=round(self.meter.rate(), 3),
+            memory_mb=self.memory_mb,
+        )
 
     @property
     def last_used(self) -> tuple[str | None, str | None]:

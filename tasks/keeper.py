@@ -47,7 +47,7 @@ class LeaseKeeper(threading.Thread):
 
     def _renew(self) -> None:
         c, conn = self._controller, self._conn.get()
-        if not slots.renew(conn, c.slot.slot_id, c.settings.lease_seconds, c.last_used):
+        if not slots.renew(conn, c.slot.slot_id, c.settings.lease_seconds, c.status()):
             log.error("slot.removed", slot=c.slot.slot_id)
             os.kill(os.getpid(), signal.SIGTERM)
             c.stopping.wait()

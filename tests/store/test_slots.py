@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, models, slots
+from store import chunks, slots
 from store.chunks import Claim
 from store.errors import CoresTaken
 from store.slots import SlotLease
@@ -100,10 +100,20 @@ def test_a_slot_that_fell_silent_loses_its_cores_to_the_next(conn: Conn) -> None
 def test_a_renewed_slot_shows_what_it_has_loaded(conn: Conn, wait_for: Callable[..., Any]) -> None:
     slot = register(conn, [1, 0], lease_seconds=-1.0)
     assert wait_for(slots.live) == []
-    assert slots.renew(conn, slot.slot_id, 30.0, ("all-minilm-l6-v2", "openvino"))
+    status = slots.SlotStatus(
+        model="all-minilm-l6-v2",
+        runtime="openvino",
+        loaded=["all-minilm-l6-v2", "echo"],
+        working_on="job_x:3",
+        rate=2.5,
+        memory_mb=400,
+    )
+    assert slots.renew(conn, slot.slot_id, 30.0, status)
     (row,) = wait_for(slots.live)
     assert (row.id, row.cores, row.families) == (slot.slot_id, [0, 1], ["echo", "bert"])
     assert (row.model, row.runtime) == ("all-minilm-l6-v2", "openvino")
+    assert row.loaded == ["all-minilm-l6-v2", "echo"]
+    assert (row.working_on, row.rate, row.memory_mb) == ("job_x:3", 2.5, 400)
     assert (slots.count(conn, "bert"), slots.count(conn, "whisper")) == (1, 0)
 
 
@@ -159,22 +169,3 @@ def test_a_process_under_a_reused_pid_is_not_the_slot(conn: Conn) -> None:
     slot = register(conn, [0])
     conn.execute("UPDATE slot SET started_at = now() - interval '30 days'")
     assert slots.free_dead(conn, "boot") == [slot.slot_id]
-
-
-def test_a_paused_model_holds_its_jobs_back_until_it_resumes(
-    conn: Conn, new_job: Callable[..., int], take: Callable[..., Claim | None], wait_for: Callable[..., Any]
-) -> None:
-    before = new_job(1)
-    models.pause(conn, "echo", "crashed on many items")
-    models.pause(conn, "echo", "crashed again")
-    new_job(1)
-    assert wait_for(models.paused_models) == {"echo": "crashed again"}
-    assert conn.execute("SELECT ready, note FROM job WHERE id = %s", (before,)).fetchone() == (
-        False,
-        "crashed again",
-    )
-    assert conn.execute("SELECT bool_or(ready) FROM job").fetchone() == (False,)
-    assert take() is None
-    assert models.resume(conn, "echo")
-    assert not models.resume(conn, "echo")
-    assert [claim.job_id for claim in (take(), take()) if claim] == [before, before + 1]
