@@ -40,12 +40,12 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         title="Batchyard",
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect has no envelope, and some clients drop the body on the way
-        # docs/api.md is the reference: bodies are read raw, which a generated page would not show.
-        openapi_url=None,
+        openapi_url=None,  # `api/openapi.py` makes the document: bodies are read raw, of which this knows nothing
     )
     for router in ROUTERS:
         app.include_router(router)
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    app.state.routes = routes
     errors.install(app, paths=[route.path for route in routes])
     app.add_middleware(RequestContext)
     return app

@@ -59,9 +59,15 @@ class Blobs:
         """The blob, to be read. Raises FileNotFoundError."""
         return self.path(name).open("rb")
 
-    def delete(self, name: str) -> None:
-        """Deletes a blob; one that is gone already is no error."""
-        self.path(name).unlink(missing_ok=True)
+    def delete(self, name: str) -> int:
+        """Deletes a blob; the bytes that this freed, 0 for one that is gone already."""
+        path = self.path(name)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        return size
 
     def sweep(self) -> int:
         """Deletes what writers that died left behind, after a day; how many."""

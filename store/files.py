@@ -54,10 +54,12 @@ SELECT %(id)s, project_id, %(purpose)s, %(filename)s, %(size)s, id,
 FROM job WHERE id = %(job)s
 """
 # The input of a job that is still to be read stays, however old.
-_SWEEP = """
+IS_PAST = """
+(expires_at <= now() AND NOT EXISTS (
+    SELECT FROM job WHERE state = 'validating' AND ended_at IS NULL AND input_file_id = file.id))"""
+_SWEEP = f"""
 DELETE FROM file WHERE id IN (
-    SELECT id FROM file WHERE expires_at <= now() AND NOT EXISTS (
-        SELECT FROM job WHERE state = 'validating' AND ended_at IS NULL AND input_file_id = file.id)
+    SELECT id FROM file WHERE {IS_PAST}
     ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED)
 RETURNING blob
 """

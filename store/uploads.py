@@ -68,12 +68,14 @@ _COMPLETE = (
     f"UPDATE upload SET state = 'completed', file_id = %(file)s WHERE {_IS_PENDING} RETURNING {_COLUMNS}"
 )
 _CANCEL = f"UPDATE upload SET state = 'cancelled' WHERE {_IS_PENDING} RETURNING {_COLUMNS}"
-_SWEEP = """
+# Parts, joined with their upload, that no upload needs any more.
+IS_PAST = "(state <> 'pending' OR upload.expires_at <= now())"
+_SWEEP = f"""
 WITH ended AS (
     UPDATE upload SET state = 'expired' WHERE state = 'pending' AND expires_at <= now()
 )
 DELETE FROM upload_part USING upload
-WHERE upload.id = upload_id AND (state <> 'pending' OR upload.expires_at <= now())
+WHERE upload.id = upload_id AND {IS_PAST}
 RETURNING blob
 """
 

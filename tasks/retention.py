@@ -1,11 +1,14 @@
 """Retention: what is past its time goes. Jobs with all that hangs on them; files and uploads, rows first,
-then bytes."""
+then bytes; events of webhooks with their deliveries."""
+
+from collections import Counter
+from dataclasses import dataclass, field
 
 import psycopg
 import structlog
 
 from configs.settings import Settings
-from store import files, lifecycle, uploads
+from store import files, leftovers, lifecycle, uploads
 from store.blobs import Blobs
 from store.ids import View
 
@@ -15,37 +18,65 @@ HOUR_SECONDS = 3600.0
 DAY_SECONDS = 24 * HOUR_SECONDS
 
 
+@dataclass(kw_only=True)
+class Pruning:
+    """What was deleted, or would be: jobs by view, blobs of files and uploads with their bytes, events."""
+
+    jobs: Counter[str] = field(default_factory=Counter)
+    files: int = 0
+    bytes: int = 0
+    events: int = 0
+
+
 class Retention:
-    """Prunes for the dispatcher. A view whose jobs are kept for 0 seconds keeps them for ever."""
+    """Prunes for the dispatcher and for who asks. What is kept for 0 seconds is kept for ever."""
 
     def __init__(self, settings: Settings, blobs: Blobs) -> None:
         self._blobs = blobs
         jobs_seconds = settings.keep_jobs_days * DAY_SECONDS
-        self._keep_seconds: dict[View, float] = {
+        keep: dict[View, float] = {
             "job": jobs_seconds,
             "batch": jobs_seconds,
+            "response": jobs_seconds,
             "call": settings.keep_calls_hours * HOUR_SECONDS,
         }
+        self._keep_seconds = {view: seconds for view, seconds in keep.items() if seconds}
+        self._keep_events_seconds = settings.keep_events_days * DAY_SECONDS
 
     def prune(self, conn: psycopg.Connection) -> bool:
-        """Delete what is past its time; True if jobs were among it, as more may be. Raises
-        DatabaseUnavailable."""
-        if self._prune_jobs(conn):
-            return True
-        self._prune_files(conn)
-        return False
+        """Delete what is past its time, some at a time; True if more may be. Raises DatabaseUnavailable."""
+        return self._turn(conn, Pruning())
 
-    def _prune_jobs(self, conn: psycopg.Connection) -> bool:
-        kept = [(view, seconds) for view, seconds in self._keep_seconds.items() if seconds]
-        deleted = {view: lifecycle.delete_ended(conn, view, seconds) for view, seconds in kept}
-        if any(deleted.values()):
-            log.info("jobs.pruned", **deleted)
-        return any(deleted.values())
+    def prune_all(self, conn: psycopg.Connection) -> Pruning:
+        """Delete all that is past its time. Raises DatabaseUnavailable."""
+        pruned = Pruning()
+        while self._turn(conn, pruned):
+            pass
+        return pruned
 
-    def _prune_files(self, conn: psycopg.Connection) -> None:
+    def preview(self, conn: psycopg.Connection) -> Pruning:
+        """What `prune_all` would delete now. Raises DatabaseUnavailable."""
+        jobs = {view: leftovers.count_ended(conn, view, kept) for view, kept in self._keep_seconds.items()}
+        blobs, size = leftovers.count_blobs(conn)
+        return Pruning(jobs=Counter(jobs), files=blobs, bytes=size)
+
+    def _turn(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
+        """Jobs first: where they go by the thousand, the rest can wait."""
+        return self._prune_jobs(conn, pruned) or self._prune_blobs(conn, pruned)
+
+    def _prune_jobs(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
+        jobs = {view: lifecycle.delete_ended(conn, view, kept) for view, kept in self._keep_seconds.items()}
+        pruned.jobs.update(jobs)
+        if any(jobs.values()):
+            log.info("jobs.pruned", **jobs)
+        return any(jobs.values())
+
+    def _prune_blobs(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
         names = files.expired(conn) + uploads.expired(conn)
-        for name in names:
-            self._blobs.delete(name)
+        size = sum(self._blobs.delete(name) for name in names)
+        pruned.files += len(names)
+        pruned.bytes += size
         swept = self._blobs.sweep()
         if names or swept:
-            log.info("blobs.pruned", expired=len(names), abandoned=swept)
+            log.info("blobs.pruned", expired=len(names), bytes=size, abandoned=swept)
+        return bool(names)

@@ -5,22 +5,31 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.content import file_response
+from api.content import BYTES, file_response
 from api.deps import InReader, InServices, InSubmitter
 from api.file_store import add_file, find_file
 from api.multipart import read_form
+from api.openapi import BINARY, describes, form_of
 from api.paging import After, Order
-from api.schemas.expiry import expiry_of_form, lifetime
-from api.schemas.files import DeletedFile, check_purpose, file_object
+from api.schemas.expiry import LONGEST, SHORTEST, expiry_of_form, lifetime
+from api.schemas.files import PURPOSES, DeletedFile, FileObject, check_purpose, file_object
 from api.schemas.lists import page_of
 from api.wire import reply
 from store import files
 from store.db import borrow
 
+UPLOAD_FIELDS = {
+    "purpose": {"type": "string", "enum": list(PURPOSES)},
+    "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+    "expires_after[seconds]": {"type": "integer", "minimum": SHORTEST, "maximum": LONGEST},
+}
+
 router = APIRouter()
 
 
-@router.post("/v1/files")
+@router.post(
+    "/v1/files", openapi_extra=describes(form=form_of("file", UPLOAD_FIELDS, "purpose"), reply=FileObject)
+)
 async def create_file(request: Request, services: InServices, caller: InSubmitter) -> Response:
     """Store an uploaded file. Raises `ApiError` (invalid_purpose, file_too_large, invalid_value, …)."""
     limit = services.settings.max_file_bytes
@@ -34,7 +43,7 @@ async def create_file(request: Request, services: InServices, caller: InSubmitte
     return reply(file_object(row))
 
 
-@router.get("/v1/files")
+@router.get("/v1/files", openapi_extra=describes(page_of=FileObject))
 async def list_files(
     services: InServices,
     caller: InReader,
@@ -52,17 +61,17 @@ async def list_files(
     return reply(page_of([file_object(row) for row in rows], has_more=has_more))
 
 
-@router.get("/v1/files/{file_id}")
+@router.get("/v1/files/{file_id}", openapi_extra=describes(reply=FileObject))
 async def retrieve_file(file_id: str, services: InServices, caller: InReader) -> Response:
     return reply(file_object(await find_file(services, caller, file_id)))
 
 
-@router.get("/v1/files/{file_id}/content")
+@router.get("/v1/files/{file_id}/content", openapi_extra=describes(reply=BINARY, media=BYTES))
 async def retrieve_content(file_id: str, services: InServices, caller: InReader) -> Response:
     return await file_response(services, await find_file(services, caller, file_id))
 
 
-@router.delete("/v1/files/{file_id}")
+@router.delete("/v1/files/{file_id}", openapi_extra=describes(reply=DeletedFile))
 async def delete_file(file_id: str, services: InServices, caller: InSubmitter) -> Response:
     """The row goes first: a crash in between leaves bytes without a file, never the reverse."""
     await find_file(services, caller, file_id)

@@ -10,12 +10,15 @@ from api.deps import InServices, InSubmitter
 from api.errors import ApiError
 from api.file_store import ID
 from api.multipart import read_form
+from api.openapi import describes, form_of
 from api.schemas.expiry import lifetime
 from api.schemas.files import check_purpose
 from api.schemas.uploads import (
     MAX_PART_BYTES,
     UploadComplete,
     UploadCreate,
+    UploadObject,
+    UploadPartObject,
     part_object,
     upload_object,
 )
@@ -33,7 +36,7 @@ MAX_BODY_BYTES = 1024**2  # of the JSON bodies here: ten thousand part ids fit
 router = APIRouter()
 
 
-@router.post("/v1/uploads")
+@router.post("/v1/uploads", openapi_extra=describes(body=UploadCreate, reply=UploadObject))
 async def create_upload(request: Request, services: InServices, caller: InSubmitter) -> Response:
     asked = await read_json(request, MAX_BODY_BYTES, UploadCreate)
     limit = services.settings.max_upload_bytes
@@ -52,7 +55,9 @@ async def create_upload(request: Request, services: InServices, caller: InSubmit
     return reply(upload_object(upload))
 
 
-@router.post("/v1/uploads/{upload_id}/parts")
+@router.post(
+    "/v1/uploads/{upload_id}/parts", openapi_extra=describes(form=form_of("data"), reply=UploadPartObject)
+)
 async def add_part(upload_id: str, request: Request, services: InServices, caller: InSubmitter) -> Response:
     upload = await _find_pending(services, caller, upload_id)
     async with read_form(request, services.blobs, file_field="data", limit=MAX_PART_BYTES) as form:
@@ -66,7 +71,9 @@ async def add_part(upload_id: str, request: Request, services: InServices, calle
     return reply(part_object(part))
 
 
-@router.post("/v1/uploads/{upload_id}/complete")
+@router.post(
+    "/v1/uploads/{upload_id}/complete", openapi_extra=describes(body=UploadComplete, reply=UploadObject)
+)
 async def complete_upload(
     upload_id: str, request: Request, services: InServices, caller: InSubmitter
 ) -> Response:
@@ -91,7 +98,7 @@ async def complete_upload(
     return reply(upload_object(*completed))
 
 
-@router.post("/v1/uploads/{upload_id}/cancel")
+@router.post("/v1/uploads/{upload_id}/cancel", openapi_extra=describes(reply=UploadObject))
 async def cancel_upload(upload_id: str, services: InServices, caller: InSubmitter) -> Response:
     upload = await _find_pending(services, caller, upload_id)
     async with borrow(services.pool) as conn:

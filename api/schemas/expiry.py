@@ -8,9 +8,9 @@ import msgspec
 from api.errors import ApiError
 
 DAY = 24 * 3600
-LONGEST = 30 * DAY
+SHORTEST, LONGEST = 3600, 30 * DAY
 
-Seconds = Annotated[int, msgspec.Meta(ge=3600, le=LONGEST)]
+Seconds = Annotated[int, msgspec.Meta(ge=SHORTEST, le=LONGEST)]
 
 
 class ExpiresAfter(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -36,5 +36,7 @@ def expiry_of_form(fields: Mapping[str, str]) -> ExpiresAfter | None:
     try:
         return msgspec.convert(given, ExpiresAfter, strict=False)
     except msgspec.ValidationError as error:
-        message = f"Invalid '{prefix}': {error}. It takes [anchor]=created_at and [seconds]=3600…{LONGEST}."
+        message = (
+            f"Invalid '{prefix}': {error}. It takes [anchor]=created_at and [seconds]={SHORTEST}…{LONGEST}."
+        )
         raise ApiError("invalid_value", message, param=prefix) from None

@@ -32,6 +32,14 @@ class ModelList(msgspec.Struct, kw_only=True):
     data: list[ModelObject]
 
 
+class ResumedModel(msgspec.Struct, kw_only=True):
+    """`was_paused` false: there was nothing to resume."""
+
+    id: str
+    object: Literal["model"] = "model"
+    was_paused: bool
+
+
 def model_object(state: ModelState) -> ModelObject:
     spec = state.spec
     family = FAMILIES.get(spec.family) if spec else None
