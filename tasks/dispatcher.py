@@ -1,8 +1,8 @@
 """The dispatcher: it moves what no caller and no slot moves.
 
 Any number may run; one leads, by an advisory lock that Postgres frees with its connection. It validates
-input files, settles jobs, repeats lost wake-ups, tries paused models, says why jobs wait and prunes what is past its time, each in
-a loop of its own, so that reading a million lines delays no wake-up.
+input files, settles jobs, repeats lost wake-ups, tries paused models, says why jobs wait and prunes what is
+past its time, each in a loop of its own, so that reading a million lines delays no wake-up.
 """
 
 import signal

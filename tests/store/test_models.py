@@ -131,7 +131,8 @@ def test_jobs_that_come_in_during_a_pause_say_its_reason_too(conn: Conn, new_job
 
 def test_running_jobs_that_are_not_ready_are_held_back(conn: Conn, new_job: NewJob, take: Take) -> None:
     held, going, queued = new_job(2), new_job(2), new_job(2)
-    assert take() and take()
+    assert take()
+    assert take()
     conn.execute("UPDATE job SET ready = false WHERE id = ANY (%s)", ([held, queued],))
     assert watch.held_back(conn, [held, going, queued]) == [held]
 
