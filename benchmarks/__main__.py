@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import bulk_io, calls, embeddings, start, whole_path
+from benchmarks import bulk_io, calls, claims, embeddings, start, whole_path
 from benchmarks.candidates import ENVIRONMENTS, ROOT, python_of
 
 CACHE = ROOT / ".cache" / "benchmarks"
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "whole-path": whole_path.run,
     "bulk-io": bulk_io.run,
     "calls": calls.run,
+    "claims": claims.run,
     "start": start.run,
 }
 

@@ -22,39 +22,50 @@ SHORTEST_LOOKED_AT = 64
 IS_ADMITTED = """
 (model <> ALL (ARRAY (SELECT model FROM model_pause))
  OR id = ANY (ARRAY (SELECT trial_job_id FROM model_pause WHERE trial_job_id IS NOT NULL)))"""
-_CLAIMABLE = f"ready AND next_part < parts AND cores <= %(cores)s AND {IS_ADMITTED}"
-# The head of a caller: the first of its jobs that this slot could serve. One index probe each.
-_HEAD = f"""
-    SELECT id, priority, model, expected_seconds,
-           lane = 'interactive' AND created_at <= now() - make_interval(secs => %(age_bound)s) AS aged
-    FROM job
-    WHERE {_CLAIMABLE} AND family = caller.family AND lane = caller.lane AND key_id = caller.key_id
-"""
-_FIRST = "ORDER BY priority DESC, id LIMIT 1"
-_HEADS_OF_ANY_MODEL = f"({_HEAD} {_FIRST}) UNION ({_HEAD} AND model = %(loaded)s {_FIRST})"
-_HEADS_OF_ONE_MODEL = f"({_HEAD} AND model = %(only_model)s {_FIRST})"
+_WAITS = "ready AND next_part < parts"
+_FITS = f"cores <= %(cores)s AND {IS_ADMITTED}"
+_COLUMNS = """id, priority, model, expected_seconds,
+    lane = 'interactive' AND created_at <= now() - make_interval(secs => %(age_bound)s) AS aged"""
 
-# `caller` walks the index from key to key (a skip scan), so that its cost is the number of keys with work,
-# not the number of jobs. `best` is the head whose turn it is; among jobs that somebody waits for, `chosen`
-# takes the shortest of that caller and priority instead, unless the head has waited too long.
-_TURN = """
-WITH RECURSIVE caller (rank, family, lane, key_id) AS (
-    SELECT wanted.rank, family, wanted.lane, (
-        SELECT min(key_id) FROM job
-        WHERE ready AND next_part < parts AND job.family = families.family AND job.lane = wanted.lane)
+
+def _head(condition: str = "") -> str:
+    """The first job of a caller that this slot could serve: one index probe."""
+    return f"""
+    SELECT {_COLUMNS} FROM job
+    WHERE {_WAITS} AND family = caller.family AND lane = caller.lane AND key_id = caller.key_id
+      AND {_FITS} {condition}
+    ORDER BY priority DESC, id LIMIT 1"""
+
+
+def _turn(of_model: str, warm_heads: str) -> str:
+    """`caller` walks the index from key to key (a skip scan), so that its cost is the number of keys with
+    work and not the number of jobs, and brings each key's first job along. `best` is the head whose turn it
+    is; among jobs that somebody waits for, `chosen` takes the shortest of that key and priority instead,
+    unless the head has waited too long."""
+    next_caller = f"SELECT key_id, {_COLUMNS}, {_FITS} {of_model} AS fits FROM job WHERE {_WAITS}"
+    first = "ORDER BY key_id, priority DESC, id LIMIT 1"
+    return f"""
+WITH RECURSIVE caller AS (
+    SELECT wanted.rank, family, wanted.lane, next.*
     FROM unnest(%(families)s::text[]) AS families (family)
     CROSS JOIN unnest(%(lanes)s::text[]) WITH ORDINALITY AS wanted (lane, rank)
+    CROSS JOIN LATERAL ({next_caller} AND family = families.family AND lane = wanted.lane {first}) AS next
     UNION ALL
-    SELECT rank, family, lane, (
-        SELECT min(key_id) FROM job
-        WHERE ready AND next_part < parts AND job.family = caller.family AND job.lane = caller.lane
-          AND key_id > caller.key_id)
-    FROM caller WHERE key_id IS NOT NULL
+    SELECT rank, family, lane, next.* FROM caller CROSS JOIN LATERAL (
+        {next_caller} AND family = caller.family AND lane = caller.lane AND key_id > caller.key_id {first}
+    ) AS next
+), first AS (
+    SELECT rank, family, lane, key_id, id, priority, model, expected_seconds, aged FROM caller WHERE fits
+    UNION ALL
+    SELECT rank, family, lane, key_id, head.*
+    FROM caller CROSS JOIN LATERAL ({_head(of_model)}) AS head WHERE NOT fits
+), heads AS (
+    SELECT * FROM first {warm_heads}
 ), head AS (
-    SELECT caller.*, first.*, coalesce(share.vtime, 0) AS vtime
-    FROM caller
-    CROSS JOIN LATERAL ({heads}) AS first
-    LEFT JOIN share USING (family, lane, key_id)
+    SELECT heads.*, coalesce((
+        SELECT vtime FROM share
+        WHERE family = heads.family AND lane = heads.lane AND key_id = heads.key_id), 0) AS vtime
+    FROM heads
 ), best AS (
     SELECT head.*, (SELECT max(vtime) FROM head AS other WHERE other.rank = head.rank) AS most FROM head
     ORDER BY rank, priority DESC,
@@ -66,18 +77,24 @@ WITH RECURSIVE caller (rank, family, lane, key_id) AS (
     FROM best LEFT JOIN LATERAL (
         SELECT id FROM (
             SELECT id, model, expected_seconds FROM job
-            WHERE {claimable} AND lane = 'interactive' AND best.lane = 'interactive' AND NOT best.aged
-              AND family = best.family AND key_id = best.key_id AND priority = best.priority
+            WHERE {_WAITS} AND {_FITS} AND best.lane = 'interactive' AND NOT best.aged
+              AND lane = 'interactive' AND family = best.family AND key_id = best.key_id AND priority = best.priority
             ORDER BY expected_seconds, id LIMIT %(looked_at)s
         ) AS short
-        WHERE (best.model IS DISTINCT FROM %(loaded)s OR model = %(loaded)s) {and_model}
+        WHERE (best.model IS DISTINCT FROM %(loaded)s OR model = %(loaded)s) {of_model}
         ORDER BY expected_seconds, id LIMIT 1
     ) AS quick ON true
 )"""
-TURN_OF_ANY_MODEL = _TURN.format(heads=_HEADS_OF_ANY_MODEL, claimable=_CLAIMABLE, and_model="")
-TURN_OF_ONE_MODEL = _TURN.format(
-    heads=_HEADS_OF_ONE_MODEL, claimable=_CLAIMABLE, and_model="AND model = %(only_model)s"
-)
+
+
+# Where a caller's head is of another model than the loaded one, the first of that is a head too.
+_WARM_HEADS = f"""
+    UNION ALL
+    SELECT rank, family, lane, key_id, head.* FROM first AS caller CROSS JOIN LATERAL (
+        {_head("AND model = %(loaded)s AND caller.model <> %(loaded)s")}
+    ) AS head"""
+TURN_OF_ANY_MODEL = _turn("", _WARM_HEADS)
+TURN_OF_ONE_MODEL = _turn("AND model = %(only_model)s", "")
 _NEXT_MODEL = f"{TURN_OF_ANY_MODEL} SELECT model FROM chosen JOIN job USING (id)"
 
 
