@@ -52,7 +52,10 @@ class Recorder:
         if holding:
             for job_id in watch.unwanted(self._conn.get(), holding.jobs()):
                 for chunk in holding.of_job(job_id):
-                    self._release(holding, [chunk], cancel)
+                    if chunk.rows:  # what is finished is delivered; void where the job has ended
+                        self._record(holding, chunk, cancel)
+                    if chunk.claim.chunk_id in holding.chunks:
+                        self._release(holding, [chunk], cancel)
 
     def release(self, holding: Holding, cancel: Cancel) -> None:
         """Hand everything unfinished back: other slots may claim it at once."""
