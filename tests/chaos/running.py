@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,23 +24,24 @@ PROCESSES = {
 
 
 class Running:
-    """`up` on a home, on one port for all its starts."""
+    """`up` on a home, on one port for all its starts. `command` is what starts it; `settings`: without
+    BATCHYARD_."""
 
-    def __init__(self, home: Path, **settings: str) -> None:
+    def __init__(self, home: Path, *, command: Sequence[str] = COMMAND, **settings: str) -> None:
         self.home = home
         self.log_file = home.with_name(home.name + ".up.log")
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_url = self.redis_url = ""
-        self._settings = settings
+        self._command, self._settings = command, settings
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start, and return once calls are answered."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("BATCHYARD_")}
         env |= {f"BATCHYARD_{name.upper()}": value for name, value in self._settings.items()}
-        command = (*COMMAND, "--home", str(self.home), "--port", str(self.port))
+        command = (*self._command, "--home", str(self.home), "--port", str(self.port))
         with self.log_file.open("a") as log:
             self._process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
         if not wait_for_ready_line(self._process):
