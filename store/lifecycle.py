@@ -20,6 +20,7 @@ from store.ids import View, new_event_id
 from store.jobs import SELECT_JOB, JobRow
 from store.readiness import IS_DUE
 from store.states import JobState
+from store.usage import ROLLED_UP, roll_up
 
 _VALIDATED = """
 UPDATE job SET state = 'queued', items = %(items)s, parts = %(parts)s, model = coalesce(%(model)s, model),
@@ -30,7 +31,9 @@ _MAKE_READY = f"UPDATE job SET ready = true WHERE id = %(job)s AND {IS_DUE}"
 _RELEASE_DUE = f"UPDATE job SET ready = true WHERE state IN ('queued', 'running') AND NOT ready AND {IS_DUE}"
 _FAILED = f"""
 WITH ended AS (
-    UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now(), note = NULL
+    UPDATE job SET state = 'failed', errors = %(errors)s, ended_at = now(), note = NULL,
+                   items = CASE state WHEN 'validating' THEN 0 ELSE items END,
+                   parts = CASE state WHEN 'validating' THEN 0 ELSE parts END
     WHERE id = %(job)s AND state = ANY (%(states)s) RETURNING {ENDED}
 ), {EMIT}
 SELECT FROM ended
@@ -66,18 +69,24 @@ WITH ended AS (
 SELECT FROM ended
 """
 
+# Of %(view)s, jobs that are past what retention keeps.
+IS_PAST = "view = %(view)s AND ended_at < now() - make_interval(secs => %(keep)s)"
 # The oldest that fit, by their parts: a large job goes alone, since what hangs on it goes with it.
-_DELETE_ENDED = """
-DELETE FROM job WHERE id = ANY (ARRAY (
-    SELECT id FROM (
-        SELECT id, sum(parts) OVER (ORDER BY ended_at, id) - parts AS parts_before FROM (
-            SELECT id, parts, ended_at FROM job
-            WHERE view = %(view)s AND ended_at < now() - make_interval(secs => %(keep)s)
-            ORDER BY ended_at, id LIMIT %(jobs)s
-        ) AS oldest
-    ) AS counted
-    WHERE parts_before < %(parts)s
-))
+_DELETE_ENDED = f"""
+WITH gone AS (
+    DELETE FROM job WHERE id = ANY (ARRAY (
+        SELECT id FROM (
+            SELECT id, sum(parts) OVER (ORDER BY ended_at, id) - parts AS parts_before FROM (
+                SELECT id, parts, ended_at FROM job
+                WHERE {IS_PAST}
+                ORDER BY ended_at, id LIMIT %(jobs)s
+            ) AS oldest
+        ) AS counted
+        WHERE parts_before < %(parts)s
+    ))
+    RETURNING {ROLLED_UP}
+), {roll_up("gone")}
+SELECT FROM gone
 """
 
 # How many jobs are settled per call: the dispatcher has other things to do, and comes back at once.
@@ -189,7 +198,8 @@ def release_due(conn: Connection[Any]) -> int:
 
 @map_errors()
 def delete_ended(conn: Connection[Any], view: View, keep_seconds: float) -> int:
-    """Deletes jobs of a view that ended longer ago than this, with all that hangs on them, output files too.
+    """Deletes jobs of a view that ended longer ago than this, with all that hangs on them, output files too;
+    what they used is kept (`store/usage.py`).
 
     Some at a time, the oldest first; how many.
     """
