@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 
 from api import errors
 from api.middleware import RequestContext
-from api.routes import batches, embeddings, files, jobs, models, operations, uploads
+from api.routes import batches, embeddings, events, files, jobs, keys, models, operations, uploads, usage
 from api.services import Services, open_services
 from configs.settings import Settings
 
@@ -19,6 +19,9 @@ ROUTERS = (
     uploads.router,
     batches.router,
     jobs.router,
+    events.router,
+    keys.router,
+    usage.router,
     operations.router,
 )
 
@@ -46,6 +49,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         app.include_router(router)
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     app.state.routes = routes
+    app.state.is_stopping = lambda: False  # for what is answered without end; a server sets its own
     errors.install(app, paths=[route.path for route in routes])
     app.add_middleware(RequestContext)
     return app

@@ -8,6 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from api.auth import Keys
 from api.background import Background
+from api.following import Following
 from api.limits import Limits
 from api.model_states import ModelStates
 from api.rates import Rates
@@ -18,6 +19,7 @@ from store.db import open_pool
 from tasks.answers import Answers
 from tasks.outgoing import AddressGuard
 from tasks.signals import AsyncSignals, connect_async
+from tasks.streams import JobStreams, connect_streams
 from tasks.submit import Submitter
 
 
@@ -32,6 +34,7 @@ class Services:
     signals: AsyncSignals
     submitter: Submitter
     answers: Answers
+    following: Following
     guard: AddressGuard
     rates: Rates = field(default_factory=Rates)
     background: Background = field(default_factory=Background)
@@ -59,6 +62,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         answers = Answers(pool, client)
         answers.start()
         stack.push_async_callback(answers.stop)
+        streams = connect_streams(settings.redis_url)
+        stack.push_async_callback(streams.aclose)
         background = Background()
         stack.push_async_callback(background.stop)
         yield Services(
@@ -71,6 +76,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             signals=signals,
             submitter=Submitter(settings, pool, signals),
             answers=answers,
+            following=Following(pool, JobStreams(streams)),
             guard=AddressGuard(settings.webhook_allow or ""),
             background=background,
         )

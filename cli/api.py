@@ -42,15 +42,17 @@ async def _serve(settings: "Settings", listener: socket.socket | None) -> None:
     from tasks.address import listen
 
     async with open_services(settings) as services:
+        app = create_app(settings, services)
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings, services),
+                app,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
+        app.state.is_stopping = lambda: server.should_exit
         _end_well(server)
         with listener or listen(settings) as listening:
             await server.serve(sockets=[listening])

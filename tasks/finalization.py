@@ -13,12 +13,15 @@ from store import lifecycle
 from store.errors import DatabaseUnavailable
 from store.files import OutputFile
 from store.jobs import JobRow
+from store.states import JobState
 from tasks.render import Which, render_lines
 from tasks.signals import Answered, Signals
+from tasks.streams import EventWriter
 
 log = structlog.get_logger(__name__)
 
 ASIDE_SECONDS = 60.0
+COMES_TO = {JobState.FINALIZING: JobState.COMPLETED}  # others are given as they will be
 
 End = Callable[[psycopg.Connection, int, OutputFile | None, OutputFile | None], bool]
 
@@ -31,6 +34,7 @@ class Finalizer:
 
     def __init__(self, signals: Signals) -> None:
         self._signals = signals
+        self._events = EventWriter(signals)
         self._aside: dict[int, float] = {}
 
     def step(self, conn: psycopg.Connection) -> bool:
@@ -57,6 +61,7 @@ class Finalizer:
             if end(conn, job.id, output, error):
                 log.info("job.ended", job=job.suffix, done=job.done, failed=job.failed)
                 self._signals.answered(Answered(job.id))
+                self._events.state(job.id, COMES_TO.get(job.state, job.state))
                 return True
         except DatabaseUnavailable:
             raise

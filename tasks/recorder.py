@@ -13,9 +13,11 @@ from backends.errors import LoadFailed
 from backends.types import Lane
 from configs.settings import Settings
 from store import chunks, lifecycle, records, watch
+from store.states import JobState
 from tasks.connection import Connection
 from tasks.holding import HeldChunk, Holding
 from tasks.signals import Answered, Signals
+from tasks.streams import EventWriter
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +35,7 @@ class Recorder:
         self._lease = settings.lease_seconds
         self._conn = conn
         self._signals = signals
+        self._events = EventWriter(signals)
 
     def record_due(self, holding: Holding, cancel: Cancel, *, all_rows: bool = False) -> None:
         """Record what is due (with `all_rows`: whatever there is), renew the leases of the rest."""
@@ -45,6 +48,7 @@ class Recorder:
         finally:  # after the records: a Redis that hangs must not hold them up
             for answered in answers:
                 self._signals.answered(answered)
+            self._events.flush()
         self._renew(holding, cancel, now)
 
     def drop_unwanted(self, holding: Holding, cancel: Cancel) -> None:
@@ -67,6 +71,7 @@ class Recorder:
             lifecycle.fail(self._conn.get(), job_id, error.code, error.message)
             self._release(holding, holding.of_job(job_id), cancel)
             self._signals.answered(Answered(job_id))
+            self._events.state(job_id, JobState.FAILED)
 
     def _is_due(self, chunk: HeldChunk, now: float) -> bool:
         """Whether rows should be recorded now: the chunk is complete, somebody waits, or it is time."""
@@ -85,6 +90,8 @@ class Recorder:
             lease_seconds=self._lease, chunk_done=complete, more=chunk.more,
         )  # fmt: skip
         chunk.rows, chunk.more, chunk.leased_at = [], [], time.monotonic()
+        if not recorded.fenced and chunk.claim.view != "call":  # nobody follows a call that is awaited
+            self._events.recorded(chunk.claim.job_id, [row.n for row in rows])
         if recorded.fenced:
             self._lose(holding, chunk, cancel)
         elif complete:
@@ -98,6 +105,8 @@ class Recorder:
     ) -> list[Answered]:
         job_id = chunk.claim.job_id
         log.info("job.recorded", job=chunk.claim.suffix, state=recorded.state)
+        if chunk.claim.view != "call":
+            self._events.state(job_id, recorded.state)
         if recorded.state == "finalizing":
             self._signals.poke_dispatcher()
             return []

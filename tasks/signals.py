@@ -2,6 +2,7 @@
 
 poke:<family>   to slots that are awake: look again
 poke:dispatch   to the dispatcher: a job wants validating or settling
+poke:deliver    to deliverers: an event may be due
 answers         to the API: a job that somebody waits for has ended, with its result when that is small
 """
 
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 PREFIX = "batchyard:"
 ANSWERS = PREFIX + "answers"
 DISPATCH = PREFIX + "poke:dispatch"
+DELIVER = PREFIX + "poke:deliver"
 ANSWER_LIMIT_BYTES = 256 * 1024  # larger results are read from the database
 TIMEOUT_SECONDS = 0.5  # it answers in less than a millisecond, or not at all
 SILENT_SECONDS = 1.0
@@ -67,23 +69,26 @@ class Signals:
 
     def poke(self, family: str) -> int:
         """Tell awake slots of `family` to look; returns how many listen."""
-        return int(self._ask(lambda client: client.publish(poke_channel(family), b"")) or 0)
+        return int(self.ask(lambda client: client.publish(poke_channel(family), b"")) or 0)
 
     def poke_dispatcher(self) -> None:
-        self._ask(lambda client: client.publish(DISPATCH, b""))
+        self.ask(lambda client: client.publish(DISPATCH, b""))
+
+    def poke_deliverers(self) -> None:
+        self.ask(lambda client: client.publish(DELIVER, b""))
 
     def answered(self, answered: Answered) -> None:
-        self._ask(lambda client: client.publish(ANSWERS, encode_answered(answered)))
+        self.ask(lambda client: client.publish(ANSWERS, encode_answered(answered)))
 
     def reachable(self) -> bool:
-        return bool(self._ask(lambda client: client.ping()))
+        return bool(self.ask(lambda client: client.ping()))
 
     def backlog(self, family: str) -> int | None:
         """Wake-ups of `family` that no slot has picked up; None when Redis is away."""
-        return cast(int | None, self._ask(lambda client: client.llen(PREFIX + family)))
+        return cast(int | None, self.ask(lambda client: client.llen(PREFIX + family)))
 
-    def _ask(self, ask: Callable[[redis.Redis], Any]) -> Any:
-        """What Redis answers; None when it does not."""
+    def ask(self, ask: Callable[[redis.Redis], Any]) -> Any:
+        """What Redis answers; None when it does not, or has not lately."""
         if time.monotonic() < self._silent_until:
             return None
         try:
@@ -107,6 +112,10 @@ class AsyncSignals:
     async def poke_dispatcher(self) -> None:
         with suppress(RedisError, OSError):
             await self._client.publish(DISPATCH, b"")
+
+    async def poke_deliverers(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._client.publish(DELIVER, b"")
 
     async def reachable(self) -> bool:
         with suppress(RedisError, OSError):

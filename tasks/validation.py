@@ -18,7 +18,9 @@ from store.errors import DatabaseUnavailable
 from store.ingest import Split, ingest
 from store.jobs import JobRow
 from store.lines import LineError, LineRules
+from store.states import JobState
 from tasks.signals import Answered, Signals
+from tasks.streams import EventWriter
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +38,7 @@ class Validator:
 
     def __init__(self, settings: Settings, signals: Signals, blobs: Blobs, catalogue: Catalogue) -> None:
         self._settings, self._signals, self._blobs, self._catalogue = settings, signals, blobs, catalogue
+        self._events = EventWriter(signals)
 
     def step(self, conn: psycopg.Connection) -> bool:
         """Read the oldest file that waits; True if there was one. Raises DatabaseUnavailable.
@@ -49,6 +52,7 @@ class Validator:
             path = self._path(conn, job)
             with conn.transaction():
                 self._store(conn, job, path)
+            self._events.state(job.id, JobState.QUEUED)
         except _Refused as refused:
             if refused.errors:
                 self._reject(conn, job, refused.errors)
@@ -118,6 +122,7 @@ class Validator:
         log.info("job.rejected", job=job.suffix, errors=len(errors), first=errors[0].message)
         lifecycle.reject(conn, job.id, [error._asdict() for error in errors])
         self._signals.answered(Answered(job.id))
+        self._events.state(job.id, JobState.FAILED)
 
 
 def splitter(

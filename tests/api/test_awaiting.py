@@ -21,20 +21,20 @@ DONE = ItemResult(n=0, custom_id="abc", body=b"{}", status=200, parts=[b"x"])
 
 
 class Scene:
-    """A call, its caller and the service around it; `cancelled` lists the jobs that were cancelled."""
+    """A call, its caller and the service around it; `left` lists the jobs that their caller left."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, results: list[ItemResult] | None) -> None:
         self.answered = asyncio.Event()
         self.gone = asyncio.Event()
-        self.cancelled: list[int] = []
+        self.left: list[int] = []
         self.job: Any = None
         self._results = results
         monkeypatch.setattr(awaiting, "borrow", self._borrow)
-        monkeypatch.setattr(awaiting.jobs, "request_cancel", self._request_cancel)
-        monkeypatch.setattr(awaiting.jobs, "find", self._find)
+        monkeypatch.setattr("store.calls.leave", self._leave)
+        monkeypatch.setattr("store.jobs.find", self._find)
         monkeypatch.setattr(awaiting, "GRACE_SECONDS", 0.05)
 
-    async def call(self, seconds: float = 5.0) -> ItemResult:
+    async def call(self, seconds: float = 5.0, *, goes_on: bool = False) -> ItemResult:
         background = Background()
         services: Any = SimpleNamespace(
             settings=SimpleNamespace(call_timeout_seconds=seconds),
@@ -44,7 +44,7 @@ class Scene:
         )
         request = Request({"type": "http", "method": "POST", "path": "/", "headers": []}, self._receive)
         try:
-            return await wait_for_result(request, services, SUBMITTED, Caller())
+            return await wait_for_result(request, services, SUBMITTED, Caller(), goes_on=goes_on)
         finally:
             await asyncio.sleep(0.2)
             await background.stop()
@@ -61,8 +61,8 @@ class Scene:
     async def _borrow(self, pool: Any) -> Any:
         yield None
 
-    async def _request_cancel(self, conn: Any, job_id: int) -> None:
-        self.cancelled.append(job_id)
+    async def _leave(self, conn: Any, job_id: int) -> None:
+        self.left.append(job_id)
 
     async def _find(self, conn: Any, suffix: str, project_id: int) -> Any:
         return self.job
@@ -75,10 +75,10 @@ def test_an_answer_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await scene.call() is DONE
         return scene
 
-    assert asyncio.run(play()).cancelled == []
+    assert asyncio.run(play()).left == []
 
 
-def test_a_job_whose_caller_has_gone_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_who_has_gone_leaves_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> Scene:
         scene = Scene(monkeypatch, [DONE])
         scene.gone.set()
@@ -86,7 +86,7 @@ def test_a_job_whose_caller_has_gone_is_cancelled(monkeypatch: pytest.MonkeyPatc
             await scene.call()
         return scene
 
-    assert asyncio.run(play()).cancelled == [7]
+    assert asyncio.run(play()).left == [7]
 
 
 def test_a_job_that_ends_soon_after_its_caller_has_gone_is_left_alone(
@@ -100,10 +100,10 @@ def test_a_job_that_ends_soon_after_its_caller_has_gone_is_left_alone(
             await scene.call()
         return scene
 
-    assert asyncio.run(play()).cancelled == []
+    assert asyncio.run(play()).left == []
 
 
-def test_a_call_that_takes_too_long_is_cancelled_and_not_worth_a_retry(
+def test_a_call_that_takes_too_long_is_left_and_not_worth_a_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def play() -> Scene:
@@ -114,7 +114,16 @@ def test_a_call_that_takes_too_long_is_cancelled_and_not_worth_a_retry(
         assert caught.value.headers == {"x-should-retry": "false"}
         return scene
 
-    assert asyncio.run(play()).cancelled == [7]
+    assert asyncio.run(play()).left == [7]
+
+
+def test_a_call_that_takes_too_long_and_goes_on_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        with pytest.raises(ApiError, match="ask again") as caught:
+            await Scene(monkeypatch, [DONE]).call(seconds=0.01, goes_on=True)
+        assert (caught.value.code, caught.value.headers) == ("call_timeout", None)
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("results", [[], [ItemResult(n=0, custom_id="a", body=b"{}", status=UNFINISHED)]])
