@@ -1,0 +1,163 @@
+"""Single calls: the one way of every OpenAI endpoint, from the body to the answer.
+
+read → submit, or join the job of an earlier request → wait and render, or answer 202 with the job.
+
+A route says how its body is read and its result rendered (`Call`); everything else is here: `webhook_url`
+and `metadata`, `Prefer: respond-async`, `Idempotency-Key`, joining, callers that go away.
+
+A background response is the same with another end: `read_call`, `terms_of(view="response", awaited=False)`,
+`submit_call`, and the route answers with a response object in place of a job. Store and events know the
+view already (`resp_…`, `response.completed`).
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fastapi import Request, Response
+
+from api.awaiting import wait_for_result
+from api.call_fields import NONE, CallFields, take_fields
+from api.deps import services_of, submitter_of
+from api.errors import NO_RETRY
+from api.idempotency import Identity, identity_of, submit_once
+from api.job_store import find_job
+from api.schemas.jobs import job_object
+from api.services import Services
+from api.webhook_urls import checked_webhook_url
+from api.wire import JSON, LARGE_BYTES, read_body, reply
+from configs.models import ModelSpec
+from configs.settings import Settings
+from store.ids import View
+from store.results import ItemResult
+from tasks.submit import Caller, Submitted, Terms
+
+ASYNC = "respond-async"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(ABC):
+    """A request of one endpoint, checked as far as that goes without its model.
+
+    `model` is a name or an alias. `bodies` are those of its parts. `expected_seconds` is a guess at its
+    compute, to be compared with others of the endpoint. `renders_slowly`: rendering takes milliseconds,
+    which nobody else should wait for. `media_type` is that of a result; errors are JSON.
+    """
+
+    model: str
+    bodies: Sequence[bytes]
+    expected_seconds: float = 0.0
+    renders_slowly: bool = False
+    media_type: str = JSON
+
+    @abstractmethod
+    def check(self, spec: ModelSpec) -> None:
+        """Raises `InvalidBody` for what this model does not take."""
+
+    @abstractmethod
+    def render(self, item: ItemResult, spec: ModelSpec) -> bytes:
+        """The body of the answer: the result, or the error envelope."""
+
+
+Parse = Callable[[bytes, Settings], Call]  # raises InvalidBody
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadCall:
+    call: Call
+    fields: CallFields
+    identity: Identity
+
+
+async def answer_call(request: Request, endpoint: str, parse: Parse) -> Response:
+    """What a POST to an endpoint answers: the result, or with `Prefer: respond-async` the job."""
+    services = services_of(request)
+    caller = await submitter_of(request)
+    read = await read_call(request, services, parse)
+    spec = services.models.find(read.call.model, endpoint)
+    read.call.check(spec)
+    terms = await terms_of(services, read, awaited=not prefers_async(request))
+    submitted = await submit_call(services, caller, read.call, spec, endpoint, read.identity, terms)
+    if not terms.awaited:
+        return await _accepted(services, caller, submitted)
+    item = await wait_for_result(request, services, submitted, caller, goes_on=terms.lasting)
+    call = read.call
+    content = (
+        await asyncio.to_thread(call.render, item, spec) if call.renders_slowly else call.render(item, spec)
+    )
+    if item.status >= 400:
+        return Response(content, status_code=item.status, media_type=JSON, headers=NO_RETRY)
+    return Response(content, status_code=item.status, media_type=call.media_type)
+
+
+async def read_call(request: Request, services: Services, parse: Parse) -> ReadCall:
+    """Read and check a body; a large one off the event loop. Raises `ApiError`, `InvalidBody`."""
+    body = await read_body(request, services.settings.max_body_bytes)
+
+    def read() -> ReadCall:
+        inner, fields = take_fields(body)
+        call = parse(inner, services.settings)
+        return ReadCall(call=call, fields=fields, identity=identity_of(request, body))
+
+    return read() if len(body) < LARGE_BYTES else await asyncio.to_thread(read)
+
+
+async def terms_of(services: Services, read: ReadCall, *, view: View = "call", awaited: bool) -> Terms:
+    """What the caller asked for beside the result. Raises `ApiError` (invalid_webhook_url)."""
+    fields, identity = read.fields, read.identity
+    webhook_url = None
+    if fields is not NONE:
+        webhook_url = await checked_webhook_url(services, fields.webhook_url, fields.metadata)
+    return Terms(
+        view=view,
+        awaited=awaited,
+        webhook_url=webhook_url,
+        metadata=fields.metadata,
+        idempotency_key=identity.key,
+        fingerprint=identity.fingerprint,
+    )
+
+
+async def submit_call(
+    services: Services,
+    caller: Caller,
+    call: Call,
+    spec: ModelSpec,
+    endpoint: str,
+    identity: Identity,
+    terms: Terms,
+) -> Submitted:
+    """Submit a call, or join the job of an earlier request like it.
+
+    Raises `ApiError` (idempotency_mismatch, too_many_queued_items), `DatabaseUnavailable`.
+    """
+
+    async def submit() -> Submitted:
+        await services.limits.admit(caller, 1)
+        return await services.submitter.call(
+            endpoint=endpoint,
+            bodies=call.bodies,
+            spec=spec,
+            caller=caller,
+            expected_seconds=call.expected_seconds,
+            terms=terms,
+        )
+
+    return await submit_once(
+        services, caller, identity, submit, waits=terms.awaited, announced=terms.announced
+    )
+
+
+def prefers_async(request: Request) -> bool:
+    """Whether `Prefer` (RFC 7240) asks for an answer before the result."""
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return any(preference.partition(";")[0].strip().lower() == ASYNC for preference in preferences)
+
+
+async def _accepted(services: Services, caller: Caller, submitted: Submitted) -> Response:
+    job_id = f"job_{submitted.suffix}"
+    response = reply(job_object(*await find_job(services, caller, job_id, "job")), 202)
+    response.headers["location"] = f"/v1/jobs/{job_id}"
+    response.headers["preference-applied"] = ASYNC
+    return response
