@@ -78,7 +78,8 @@ WITH RECURSIVE caller AS (
         SELECT id FROM (
             SELECT id, model, expected_seconds FROM job
             WHERE {_WAITS} AND {_FITS} AND best.lane = 'interactive' AND NOT best.aged
-              AND lane = 'interactive' AND family = best.family AND key_id = best.key_id AND priority = best.priority
+              AND lane = 'interactive' AND family = best.family AND key_id = best.key_id
+              AND priority = best.priority
             ORDER BY expected_seconds, id LIMIT %(looked_at)s
         ) AS short
         WHERE (best.model IS DISTINCT FROM %(loaded)s OR model = %(loaded)s) {of_model}

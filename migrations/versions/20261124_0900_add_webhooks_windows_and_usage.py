@@ -54,7 +54,7 @@ CREATE INDEX ix_job_shortest ON job (family, key_id, priority DESC, expected_sec
     WHERE ready AND next_part < parts AND lane = 'interactive';
 DROP INDEX ix_job_held;
 CREATE INDEX ix_job_held ON job (id) WHERE state IN ('queued', 'running') AND NOT ready;
-CREATE INDEX ix_job_windowed ON job (run_window, timezone)
+CREATE INDEX ix_job_windowed ON job (run_window, timezone, window_open)
     WHERE ended_at IS NULL AND run_window IS NOT NULL;
 CREATE INDEX ix_job_retry_of ON job (retry_of) WHERE retry_of IS NOT NULL;
 CREATE UNIQUE INDEX uq_job_idempotency_key ON job (key_id, idempotency_key)

@@ -96,7 +96,7 @@ class Job(Base):
         Index("ix_job_held", "id", postgresql_where=text("state IN ('queued', 'running') AND NOT ready")),
         Index(
             "ix_job_windowed",
-            "run_window", "timezone",
+            "run_window", "timezone", "window_open",
             postgresql_where=text("ended_at IS NULL AND run_window IS NOT NULL"),
         ),
         Index("ix_job_retry_of", "retry_of", postgresql_where=text("retry_of IS NOT NULL")),
