@@ -1,8 +1,9 @@
 """The dispatcher: it moves what no caller and no slot moves.
 
 Any number may run; one leads, by an advisory lock that Postgres frees with its connection. It validates
-input files, settles jobs, repeats lost wake-ups, tries paused models, says why jobs wait and prunes what is
-past its time, each in a loop of its own, so that reading a million lines delays no wake-up.
+input files, settles jobs, opens and closes windows, repeats lost wake-ups, tries paused models, says why jobs
+wait and prunes what is past its time, each in a loop of its own, so that reading a million lines delays no
+wake-up.
 """
 
 import signal
@@ -26,11 +27,13 @@ from tasks.signals import DISPATCH, Signals, connect
 from tasks.trials import Trials
 from tasks.validation import Validator
 from tasks.wakeups import WakeUps, explain
+from tasks.windows import Windows
 
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.5
 TRIALS_SECONDS = 1.0
+WINDOWS_SECONDS = 1.0
 EXPLAIN_SECONDS = 5.0
 RETENTION_SECONDS = 60.0
 
@@ -83,6 +86,7 @@ class Dispatcher:
             self._loop("settle", Finalizer(signals).step),
             self._loop("wake", WakeUps(make_app(settings), signals).repeat),
             self._loop("try", Trials(signals).step, interval=TRIALS_SECONDS),
+            self._loop("open and close", Windows().step, interval=WINDOWS_SECONDS),
             self._loop("explain", explain, interval=EXPLAIN_SECONDS),
             self._loop("retain", Retention(settings, blobs).prune, interval=RETENTION_SECONDS),
         ]
