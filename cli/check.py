@@ -21,6 +21,7 @@ class Checked(StrEnum):
 
     API = "api"  # it answers, and reaches the database
     DISPATCHER = "dispatcher"  # one leads
+    DELIVERER = "deliverer"  # one is connected to the database
     WORKER = "worker"  # a slot of this host is alive
 
 
@@ -55,7 +56,7 @@ def _database_failure(settings: "Settings", part: Checked) -> str | None:
     """What is wrong unless the database knows of the part. Raises DatabaseUnavailable."""
     import socket
 
-    from store import db, leadership, slots
+    from store import db, deliveries, leadership, slots
 
     if settings.database_url is None:
         raise WrongSetting(
@@ -64,6 +65,8 @@ def _database_failure(settings: "Settings", part: Checked) -> str | None:
     with db.connect(settings.database_url, name="batchyard check") as conn:
         if part is Checked.DISPATCHER:
             return None if leadership.exists(conn) else "no dispatcher leads on this database"
+        if part is Checked.DELIVERER:
+            return None if deliveries.deliverer_exists(conn) else "no deliverer works on this database"
         host = socket.gethostname()
         return (
             None if slots.count_on(conn, host) else f"no slot of this host ({host}) is alive in this database"

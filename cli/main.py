@@ -5,7 +5,24 @@ from typing import Annotated
 
 import typer
 
-from cli import api, batch, check, demo, dispatch, doctor, embed, jobs, migrate, models, up, worker
+from cli import (
+    api,
+    batch,
+    check,
+    deliver,
+    demo,
+    dispatch,
+    doctor,
+    embed,
+    jobs,
+    migrate,
+    models,
+    prune,
+    queues,
+    up,
+    worker,
+    workers,
+)
 from cli.exit_codes import ExitCode, exit_code_of
 
 app = typer.Typer(
@@ -18,6 +35,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("api")(api.api)
 app.command("dispatch")(dispatch.dispatch)
+app.command("deliver")(deliver.deliver)
 app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
 app.command("check")(check.check)
@@ -25,6 +43,9 @@ app.command("embed")(embed.embed)
 app.add_typer(batch.app, name="batch")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.command("queues")(queues.queues)
+app.command("workers")(workers.workers)
+app.command("prune")(prune.prune)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

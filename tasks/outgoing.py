@@ -37,7 +37,7 @@ DENIED: tuple[Network, ...] = tuple(
 )
 GLOBAL_UNICAST = ip_network("2000::/3")  # outside lie NAT64, ::a.b.c.d, link- and site-local, multicast
 # getaddrinfo blocks: threads of its own, so that names that take long hold up nobody else's.
-_RESOLVERS = ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
+_RESOLVERS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="resolve")
 
 
 class UrlRefused(Exception):

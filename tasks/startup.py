@@ -118,11 +118,12 @@ def plan_slots(settings: Settings, specs: Sequence[ModelSpec]) -> list[SlotPlan]
 
 
 def child_specs(plans: Sequence[SlotPlan], listener: socket.socket) -> list[ChildSpec]:
-    """API, dispatcher, and a worker per slot."""
+    """API, dispatcher, deliverer, and a worker per slot."""
     fd = listener.fileno()
     return [
         ChildSpec(name="api", argv=(*BATCHYARD, "api", "--fd", str(fd)), pass_fds=(fd,)),
         ChildSpec(name="dispatcher", argv=(*BATCHYARD, "dispatch")),
+        ChildSpec(name="deliverer", argv=(*BATCHYARD, "deliver")),
         *(
             ChildSpec(name=f"slot {number}", argv=(*BATCHYARD, "worker", *_worker_options(slot)))
             for number, slot in enumerate(plans, start=1)

@@ -56,7 +56,7 @@ def test_it_is_valid_by_the_published_schema() -> None:
 
 def test_all_parts_are_there() -> None:
     commands = [SERVICES[name]["command"][0] for name in PARTS]
-    assert sorted(commands) == ["api", "dispatch", "migrate", "worker"]
+    assert sorted(commands) == ["api", "deliver", "dispatch", "migrate", "worker"]
     assert {"postgres", "redis"} == SERVICES.keys() - set(PARTS)
 
 

@@ -26,7 +26,15 @@ OURS = frozenset(MAY_IMPORT)
 SCRIPTS = ("benchmarks", "deploy", "tests")  # these may import anything, and nothing imports them
 
 NATIVE = ("gguf", "llama_cpp", "openvino", "openvino_genai", "tokenizers")
-ENTRY_POINTS = ("api.app", "tasks.app", "tasks.worker", "tasks.dispatcher", "tasks.supervisor", "cli.main")
+ENTRY_POINTS = (
+    "api.app",
+    "tasks.app",
+    "tasks.worker",
+    "tasks.deliver",
+    "tasks.dispatcher",
+    "tasks.supervisor",
+    "cli.main",
+)
 
 VAGUE_NAMES = re.compile(r"(utils?|commons?|helpers?|core|misc)")
 SQL = re.compile(

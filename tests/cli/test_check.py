@@ -10,6 +10,7 @@ import pytest
 from cli.check import Checked
 from cli.exit_codes import ExitCode
 from store import db, leadership, slots
+from store.deliveries import DELIVERER
 from tasks.slots import boot_id
 from tests.cli.conftest import Outcome, Run
 from tests.fixtures.stack import Stack
@@ -48,6 +49,12 @@ def test_another_lock_or_database_is_no_dispatcher(
         conn.execute("SELECT pg_advisory_lock(%s)", (leadership.LOCK + 1,))
         assert leadership.take(other)
         assert check("dispatcher", database_url=database_url).code == ExitCode.UNREACHABLE
+
+
+def test_a_deliverer_is_there_while_one_is_connected(check: Check, database_url: str) -> None:
+    assert check("deliverer", database_url=database_url).code == ExitCode.UNREACHABLE
+    with db.connect(database_url, name=DELIVERER):
+        assert check("deliverer", database_url=database_url).code == ExitCode.OK
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from cli.exit_codes import ExitCode
 from tests.cli.conftest import Run
 from tests.fixtures.processes import wait_until
 
-PARTS = ("api", "dispatch", "worker")
+PARTS = ("api", "dispatch", "deliver", "worker")
 API = (sys.executable, "-P", "-m", "cli.main", "api")
 
 

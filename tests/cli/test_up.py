@@ -56,7 +56,7 @@ def test_it_says_ready_on_stdout_answers_calls_and_ends_on_one_signal(home: Path
     with running_up(home) as up:
         assert embed(up, "three words here") == 3
         pids = up.family()
-        assert len(pids) >= 6  # up, Postgres, Redis, API, dispatcher, a slot
+        assert len(pids) >= 7  # up, Postgres, Redis, API, dispatcher, deliverer, a slot
         up.process.send_signal(signal.SIGINT)
         assert up.process.wait(30) == ExitCode.OK
         assert living(pids) == []
