@@ -7,7 +7,7 @@ import typer
 
 from cli.errors import CommandFailed
 from cli.exit_codes import ExitCode
-from cli.jobs import print_job, wait_and_exit
+from cli.jobs import wait_and_exit
 from cli.service import DEFAULT_URL, JsonOption, KeyOption, UrlOption, connect
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Upload an input file and start a batch of it; prints the batch's id."""
+    from cli.job_facts import print_job
     from cli.progress import Meter
 
     pairs = dict(_pair(text) for text in metadata or [])
@@ -101,6 +102,8 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Cancel a batch. What is finished stays readable."""
+    from cli.job_facts import print_job
+
     with connect(url, api_key) as client:
         batch = client.post(f"/v1/batches/{batch_id}/cancel")
     print_job(batch, as_json=as_json)

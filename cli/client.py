@@ -16,6 +16,7 @@ PART_BYTES = 32 * 1024**2  # a larger file goes up in parts of this size, so tha
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Object = dict[str, Any]
+Param = str | int | list[str]  # a list is sent as the same parameter again and again
 
 
 class ServiceUnreachable(CommandFailed):
@@ -57,11 +58,14 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def get(self, path: str, **params: str | int) -> Object:
+    def get(self, path: str, **params: Param) -> Object:
         return self._object("GET", path, params=params)
 
     def post(self, path: str, body: Object | None = None) -> Object:
         return self._object("POST", path, json=body or {})
+
+    def delete(self, path: str) -> Object:
+        return self._object("DELETE", path)
 
     def upload(
         self, path: Path, *, purpose: str = "batch", report: Callable[[int], None] = lambda done: None

@@ -6,7 +6,7 @@ that another process can fetch the results.
 
 import base64
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import orjson
 
-from cli.client import Client, Object, ServiceUnreachable
+from cli.client import Client, Object
 from cli.errors import CommandFailed
 from cli.progress import Meter
+from cli.result_lines import result_lines
 from cli.texts import Text
 from cli.vectors import Row, Sink
 
 ENDPOINT = "/v1/embeddings"
 SOURCE = "batchyard embed"  # in the metadata of our jobs, by which they are known
-RETRIES = 5  # of a broken download of results, each of which goes on behind the last line that came
 EXAMPLES = 5  # failed inputs that are named at the end
 
 
@@ -64,29 +64,11 @@ def collect(client: Client, job: Object, sink: Sink, meter: Meter) -> Collected:
     meter.stage("fetching the vectors", "texts")
     collected = Collected()
     total = job["request_counts"]["total"]
-    for line in result_lines(client, job["id"]):
-        row = _row_of(line, collected)
+    for line in result_lines(client, job["id"], encoding_format="base64"):
+        row = _row_of(line.found, collected)
         sink.write(row)
         meter.update(row.index + 1, total)
     return collected
-
-
-def result_lines(client: Client, job_id: str) -> Iterator[Object]:
-    """The result lines of a job in order, vectors as base64. A connection that breaks is made again."""
-    last, failures = -1, 0
-    while True:
-        try:
-            with client.stream(f"/v1/jobs/{job_id}/results", after=last, encoding_format="base64") as reply:
-                for line in reply.iter_lines():
-                    if line:
-                        found: Object = orjson.loads(line)
-                        last, failures = int(found["id"].rpartition("_")[2]), 0
-                        yield found
-            return
-        except ServiceUnreachable:
-            failures += 1
-            if failures > RETRIES:
-                raise
 
 
 def check_is_embedding(job: Object) -> None:

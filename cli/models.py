@@ -1,4 +1,4 @@
-"""`batchyard models`: the specs that are known, and their files on this machine. Needs no service."""
+"""`batchyard models`: the specs that are known, and their files here. Only `resume` asks a service."""
 
 import difflib
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +8,8 @@ import typer
 from cli.environment import settings_from
 from cli.errors import CommandFailed
 from cli.exit_codes import ExitCode
-from cli.service import JsonOption, print_json
+from cli.service import DEFAULT_URL, JsonOption, KeyOption, UrlOption, connect, print_json
+from cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from configs.settings import Settings
     from configs.spec_files import Catalogue
 
-app = typer.Typer(help="List models; fetch, check and remove their files.", no_args_is_help=True)
+app = typer.Typer(
+    help="List models; fetch, check and remove their files; resume paused ones.", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(help="Name or alias of a model.", metavar="MODEL", show_default=False)]
 Names = Annotated[
@@ -41,7 +44,8 @@ def list_models(as_json: JsonOption = False) -> None:
         broken = [{"path": str(b.path), "line": b.line, "message": b.message} for b in catalogue.broken]
         print_json({"models": rows, "broken": broken})
         return
-    _print_table(rows)
+    columns = ("name", "family", "runtime", "state", "description")
+    print_table(columns, [[row[column] for column in columns] for row in rows])
     for fault in catalogue.broken:
         typer.echo(f"broken: {fault}", err=True)
 
@@ -124,6 +128,19 @@ def verify(
     if bad:
         typer.echo(f"pull again what is not ok: batchyard models pull {' '.join(bad)}", err=True)
         raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def resume(
+    name: Name, url: UrlOption = DEFAULT_URL, api_key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """Let the jobs of a paused model go on, and forget the strikes of their items. Asks the service."""
+    with connect(url, api_key) as client:
+        resumed = client.post(f"/v1/models/{name}/resume")
+    if as_json:
+        print_json(resumed)
+    else:
+        typer.echo(f"{resumed['id']}: {'resumed' if resumed['was_paused'] else 'it was not paused'}")
 
 
 def pull_files(spec: "ModelSpec", settings: "Settings", runtimes: list[str], meter: "Meter") -> "Path":
@@ -218,14 +235,6 @@ def _row(spec: "ModelSpec", settings: "Settings") -> dict[str, Any]:
             for file in spec.files
         ],
     }
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    columns = ("name", "family", "runtime", "state", "description")
-    widths = [max(len(str(row[column])) for row in [*rows, dict.fromkeys(columns, "")]) for column in columns]
-    for row in rows:
-        cells = (f"{row[column]:<{width}}" for column, width in zip(columns, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
 
 
 def _phase(step: "PullProgress") -> str:
