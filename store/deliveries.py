@@ -74,16 +74,19 @@ UPDATE delivery {_AGAIN}
 WHERE endpoint_id = %s AND (lease_until IS NULL OR lease_until < now())
   AND (state IN ('exhausted', 'disabled') OR state = 'pending' AND tries > 0)
 """
-_DELETE_OLD = """
+# Events that are past what retention keeps: %s seconds. One that is still to be delivered stays.
+IS_PAST = """
+(event.created_at < now() - make_interval(secs => %s::float8) AND NOT EXISTS (
+    SELECT FROM delivery WHERE event_id = event.id AND state = 'pending'))"""
+_DELETE_OLD = f"""
 DELETE FROM webhook_event WHERE id IN (
-    SELECT id FROM webhook_event AS event
-    WHERE created_at < now() - make_interval(secs => %s::float8) AND NOT EXISTS (
-        SELECT FROM delivery WHERE event_id = event.id AND state = 'pending')
+    SELECT id FROM webhook_event AS event WHERE {IS_PAST}
     ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED)
 """
-_AT_WORK = """
-SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s)
-"""
+# Whether a deliverer is connected to this database.
+AT_WORK = f"""
+EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = '{DELIVERER}')"""
 
 
 async def page(
@@ -145,5 +148,5 @@ def delete_old(conn: Connection[Any], seconds: float) -> int:
 @map_errors()
 def deliverer_exists(conn: Connection[Any]) -> bool:
     """Whether a deliverer is connected to this database."""
-    row = conn.execute(_AT_WORK, (DELIVERER,)).fetchone()
+    row = conn.execute(f"SELECT {AT_WORK}").fetchone()
     return row is not None and bool(row[0])

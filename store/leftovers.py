@@ -4,7 +4,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from store import files, lifecycle, uploads
+from store import deliveries, files, lifecycle, uploads
 from store.db import map_errors
 from store.ids import View
 
@@ -31,3 +31,12 @@ def count_blobs(conn: Connection[Any]) -> tuple[int, int]:
     row = conn.execute(statement).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
+
+
+@map_errors()
+def count_events(conn: Connection[Any], keep_seconds: float) -> int:
+    """Events of webhooks that are older than this, and delivered or given up."""
+    statement = f"SELECT count(*) FROM webhook_event AS event WHERE {deliveries.IS_PAST}"
+    row = conn.execute(statement, (keep_seconds,)).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from store.deliveries import AT_WORK
 from store.leadership import LEADS
 
 
@@ -46,10 +47,12 @@ class PauseRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What must be there for work to be done: live slots, a dispatcher that leads, models that may run."""
+    """What must be there for work to be done: live slots, a dispatcher that leads, models that may run, and
+    a deliverer where deliveries are due (`undelivered` by that alone)."""
 
     slots: int
     dispatcher: bool
+    undelivered: bool
     paused: list[str]
 
 
@@ -96,6 +99,8 @@ FROM job WHERE state IN ('validating', 'finalizing') AND ended_at IS NULL
 _STANDING = f"""
 SELECT (SELECT count(*) FROM slot WHERE lease_until >= now()) AS slots,
        EXISTS ({LEADS}) AS dispatcher,
+       NOT {AT_WORK} AND EXISTS (SELECT FROM delivery WHERE state = 'pending' AND next_at < now())
+           AS undelivered,
        ARRAY (SELECT model FROM model_pause ORDER BY model) AS paused
 """
 _OWNED = "SELECT suffix FROM job WHERE project_id = %s AND suffix = ANY (%s)"

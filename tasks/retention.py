@@ -8,7 +8,7 @@ import psycopg
 import structlog
 
 from configs.settings import Settings
-from store import files, leftovers, lifecycle, uploads
+from store import deliveries, files, leftovers, lifecycle, uploads
 from store.blobs import Blobs
 from store.ids import View
 
@@ -58,11 +58,14 @@ class Retention:
         """What `prune_all` would delete now. Raises DatabaseUnavailable."""
         jobs = {view: leftovers.count_ended(conn, view, kept) for view, kept in self._keep_seconds.items()}
         blobs, size = leftovers.count_blobs(conn)
-        return Pruning(jobs=Counter(jobs), files=blobs, bytes=size)
+        kept = self._keep_events_seconds
+        events = leftovers.count_events(conn, kept) if kept else 0
+        return Pruning(jobs=Counter(jobs), files=blobs, bytes=size, events=events)
 
     def _turn(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
         """Jobs first: where they go by the thousand, the rest can wait."""
-        return self._prune_jobs(conn, pruned) or self._prune_blobs(conn, pruned)
+        found = self._prune_jobs(conn, pruned) or self._prune_blobs(conn, pruned)
+        return found or self._prune_events(conn, pruned)
 
     def _prune_jobs(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
         jobs = {view: lifecycle.delete_ended(conn, view, kept) for view, kept in self._keep_seconds.items()}
@@ -80,3 +83,11 @@ class Retention:
         if names or swept:
             log.info("blobs.pruned", expired=len(names), bytes=size, abandoned=swept)
         return bool(names)
+
+    def _prune_events(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
+        kept = self._keep_events_seconds
+        deleted = deliveries.delete_old(conn, kept) if kept else 0
+        pruned.events += deleted
+        if deleted:
+            log.info("webhook_events.pruned", events=deleted)
+        return deleted > 0

@@ -127,6 +127,8 @@ def _missing(redis: bool, standing: Standing | None) -> list[str]:
         found.append("no slot is alive: jobs wait until one is; start it with: batchyard worker")
     if not standing.dispatcher:
         found.append("no dispatcher leads: files are not read, jobs do not end; start: batchyard dispatch")
+    if standing.undelivered:
+        found.append("no deliverer runs: events of webhooks wait; start it with: batchyard deliver")
     for model in standing.paused:
         found.append(f"model '{model}' is paused: batchyard models resume {model}")
     return found
