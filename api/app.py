@@ -8,7 +8,21 @@ from fastapi.routing import APIRoute
 
 from api import errors
 from api.middleware import RequestContext
-from api.routes import batches, embeddings, events, files, jobs, keys, models, operations, uploads, usage
+from api.routes import (
+    batches,
+    deliveries,
+    embeddings,
+    events,
+    files,
+    job_items,
+    jobs,
+    keys,
+    models,
+    operations,
+    uploads,
+    usage,
+    webhooks,
+)
 from api.services import Services, open_services
 from configs.settings import Settings
 
@@ -19,9 +33,12 @@ ROUTERS = (
     uploads.router,
     batches.router,
     jobs.router,
+    job_items.router,
     events.router,
     keys.router,
     usage.router,
+    webhooks.router,
+    deliveries.router,
     operations.router,
 )
 

@@ -48,10 +48,14 @@ CODES: dict[str, ErrorKind] = {
     "batch_not_found": ErrorKind(404, "no batch of this id"),
     "job_not_found": ErrorKind(404, "no job of this id"),
     "job_not_cancellable": ErrorKind(409, "the job has ended"),
+    "job_not_ended": ErrorKind(409, "the job must have ended for this"),
+    "nothing_to_retry": ErrorKind(409, "no item of the job failed or was left undone"),
+    "item_not_found": ErrorKind(404, "the job has no item of this custom_id"),
     # webhooks
     "invalid_webhook_url": ErrorKind(400, "the URL is none that webhooks may be sent to"),
     "webhook_endpoint_not_found": ErrorKind(404, "no webhook endpoint of this id"),
     "webhook_delivery_not_found": ErrorKind(404, "no webhook delivery of this id"),
+    "webhook_endpoint_disabled": ErrorKind(409, "the webhook endpoint is disabled"),
     "webhook_test_failed": ErrorKind(400, "the receiver did not answer the test event"),
     # lines of a batch's input file (in `errors.data[]`, with their line)
     "empty_file": ErrorKind(400, "the input file has no request"),

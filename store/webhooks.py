@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
@@ -20,7 +20,7 @@ from store.ids import new_endpoint_id
 KEEP_OLD_SECRET_SECONDS = 24 * 3600
 
 # In the order in which they are shown. `store/events.py` makes them of a job's view and its end.
-EVENT_TYPES = (
+EventType = Literal[
     "batch.completed",
     "batch.failed",
     "batch.expired",
@@ -33,7 +33,8 @@ EVENT_TYPES = (
     "job.failed",
     "job.cancelled",
     "job.expired",
-)
+]
+EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 
 @dataclass(frozen=True, kw_only=True)
