@@ -15,6 +15,7 @@ from cli import (
     doctor,
     embed,
     jobs,
+    keys,
     migrate,
     models,
     prune,
@@ -43,6 +44,7 @@ app.command("embed")(embed.embed)
 app.add_typer(batch.app, name="batch")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.command("queues")(queues.queues)
 app.command("workers")(workers.workers)
 app.command("prune")(prune.prune)
