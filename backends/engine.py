@@ -100,6 +100,11 @@ class Engine:
         return max(0, self._room) if self.state == "ready" and self._open else 0
 
     @property
+    def cpu_seconds(self) -> float:
+        """Seconds of a core that it has computed so far; 0 once it has ended."""
+        return self._process.cpu_seconds
+
+    @property
     def log_tail(self) -> list[str]:
         """The last lines that the child wrote to its standard output and error."""
         return list(self._process.log.tail)

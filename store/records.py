@@ -154,6 +154,13 @@ def strike(conn: Connection[Any], job_id: int, n: int, reason: str) -> int:
     return count
 
 
+@map_errors()
+def struck_by(conn: Connection[Any], job_id: int, n: int) -> str:
+    """What ended the engine at a part's last strike."""
+    row = conn.execute("SELECT reason FROM strike WHERE job_id = %s AND n = %s", (job_id, n)).fetchone()
+    return "" if row is None else str(row[0])
+
+
 def _record_rows(
     conn: Connection[Any],
     values: dict[str, int],

@@ -19,6 +19,7 @@ from store.errors import DatabaseUnavailable
 from store.slots import SlotLease, SlotStatus
 from tasks.app import send_wake_up
 from tasks.connection import Connection
+from tasks.lane_clock import LaneClock
 from tasks.memory import MemoryBudget
 from tasks.meter import Meter
 from tasks.pace import Pace
@@ -45,10 +46,11 @@ class Controller:
         self.listener = PokeListener(redis, self.families)
         self.recorder = Recorder(settings, self.conn, self.signals)
         self.pace = Pace()
+        self.lanes = LaneClock(settings.bulk_share)
         self.meter = Meter()
         self.working_on: str | None = None  # an item in flight, `job_…:number`
         self.memory_mb: int | None = None  # of all engines
-        self._memory = MemoryBudget(settings)
+        self.memory = MemoryBudget(settings)
         self.works: dict[str, Work] = {}
         self.catalogue: Catalogue = load_catalogue(settings)
         # The keeper counts, this one included: live slots that serve what we serve, and on this host.
@@ -77,9 +79,11 @@ class Controller:
         """The work of `model`, which its spec names so (an alias is resolved). Raises LoadFailed."""
         spec = self.spec_of(model)
         if spec.name not in self.works:
-            for work in self._memory.make_room(self.works.values(), spec, self.neighbours):
+            for work in self.memory.make_room(self.works.values(), spec, self.neighbours):
                 del self.works[work.spec.name]
-            self.works[spec.name] = Work(spec, self.settings, self.slot.cores, self.pace)
+            self.works[spec.name] = Work(
+                spec, self.settings, self.slot.cores, self.pace, self.lanes
+            )
         return self.works[spec.name]
 
     def loaded(self) -> str | None:

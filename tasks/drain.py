@@ -9,21 +9,19 @@ import time
 import structlog
 
 from backends.errors import EngineDied, LoadFailed
-from backends.types import ErrorInfo, encode_result
-from configs.error_codes import status_of
-from store import records, watch
+from store import watch
 from store.errors import DatabaseUnavailable
 from tasks.controller import Controller
 from tasks.looking import Looker
+from tasks.strikes import Strikes
+from tasks.sweep import Sweep
 from tasks.work import Work
 
 log = structlog.get_logger(__name__)
 
 LAUNCH_POLL_SECONDS = 0.1  # while files are pulled there is nothing to poll
 STOP_POLL_SECONDS = 0.05
-SWEEP_SECONDS = 1.0  # how often jobs that were cancelled are looked for
 STOPPED_SECONDS = 5.0  # a round so late means that this process was stopped, and its engines with it
-STRIKES = 2
 
 
 class Drain:
@@ -32,8 +30,9 @@ class Drain:
     def __init__(self, controller: Controller) -> None:
         self.c = controller
         self._looker = Looker(controller)
+        self._strikes = Strikes(controller)
+        self._sweep = Sweep(controller)
         self._until = time.monotonic() + controller.settings.drain_seconds
-        self._sweep_at = time.monotonic() + SWEEP_SECONDS
         self._round_at = time.monotonic()
 
     def run(self) -> None:
@@ -53,6 +52,7 @@ class Drain:
             elif c.in_hand() or not self._looker.nothing_found:
                 c.wake_later()
         finally:  # a slot that seems to listen and does not would swallow pokes
+            self._sweep.tell()
             c.listener.close()
 
     def _round(self) -> None:
@@ -63,9 +63,11 @@ class Drain:
             if now - last > STOPPED_SECONDS:
                 work.excuse()
             self._receive(work)
+            work.end_unwanted()
+        self.c.lanes.update(bulk_waits=self._looker.bulk_waits)
         if not self.c.conn.away:
             try:
-                self._record()
+                self._conclude()
                 self._looker.look()
             except DatabaseUnavailable as error:
                 log.warning("database.lost", error=str(error))
@@ -74,16 +76,14 @@ class Drain:
             self._launch(work)
             work.feed()
 
-    def _record(self) -> None:
-        recorder = self.c.recorder
-        sweep = time.monotonic() >= self._sweep_at
+    def _conclude(self) -> None:
+        """Settle strikes and trials, record what is due, sweep if it is time."""
         for work in self.c.works.values():
+            self._strikes.settle(work)
             if work.holding:
-                recorder.record_due(work.holding, work.cancel)
-                if sweep:
-                    recorder.drop_unwanted(work.holding, work.cancel)
-        if sweep:
-            self._sweep_at = time.monotonic() + SWEEP_SECONDS
+                self.c.recorder.record_due(work.holding, work.cancel)
+        self._sweep.step()
+        self._sweep.release_left()
 
     # --- engines: launch, events, ends ----------------------------------------------------------------
 
@@ -114,7 +114,8 @@ class Drain:
 
     def _receive(self, work: Work) -> None:
         try:
-            work.receive()
+            if done := work.receive():
+                self.c.meter.add(done)
             if work.stalled() and work.engine is not None:
                 work.engine.kill()
                 in_flight = work.engine.in_flight
@@ -125,21 +126,11 @@ class Drain:
 
     def _died(self, work: Work, error: EngineDied, *, hung: bool = False) -> None:
         try:
-            for key, reason in work.died(error, hung=hung).items():
-                self._strike(work, key, reason)
+            self._strikes.died(work, error, hung=hung)
         except LoadFailed as failed:
             self._give_up(work, failed)
         except DatabaseUnavailable as unavailable:
             self.c.conn.lost(unavailable)
-
-    def _strike(self, work: Work, key: int, reason: str) -> None:
-        """Count a strike; the second one fails the part."""
-        held = work.holding.parts[key]
-        if records.strike(self.c.conn.get(), held.chunk.claim.job_id, held.n, reason) < STRIKES:
-            return
-        code = "engine_timeout" if reason == "engine_timeout" else "engine_crashed"
-        info = ErrorInfo(code, f"the native library ended twice on this item ({reason})")
-        work.holding.finish(key, status=status_of(code), units=0, data=encode_result(info))
 
     # --- waiting and ending ----------------------------------------------------------------------------
 
@@ -155,11 +146,14 @@ class Drain:
             due.append(c.conn.retry_at)
         else:
             due.append(now if self._looker.hungry else self._looker.look_at)
+            due.append(self._sweep.due_at)
             if not c.in_hand():
                 due.append(self._looker.found_at + c.settings.linger_seconds)
+        due += [at for at in (work.let_go.due_at for work in c.works.values()) if at is not None]
         ready = self._poll(min(due) - now, c.stop_fd, poke_fd)
         if poke_fd in ready and c.listener.read():
             self._looker.poked()
+            self._sweep.poked()
 
     def _poll(self, seconds: float, *others: int | None) -> set[int]:
         poller = select.poll()
@@ -208,11 +202,13 @@ class Drain:
 
 def drain(controller: Controller) -> None:
     """The plain body of a wake-up. A second one that arrives meanwhile finds nothing to do."""
-    if controller.lock.acquire(blocking=False):
-        try:
+    if not controller.lock.acquire(blocking=False):
+        return
+    try:
+        with structlog.contextvars.bound_contextvars(slot=controller.slot.slot_id):
             Drain(controller).run()
-        except Exception:  # an error of ours must cost a start of engines, not the slot
-            log.exception("drain.failed", slot=controller.slot.slot_id)
-            controller.reset()
-        finally:
-            controller.lock.release()
+    except Exception:  # an error of ours must cost a start of engines, not the slot
+        log.exception("drain.failed", slot=controller.slot.slot_id)
+        controller.reset()
+    finally:
+        controller.lock.release()

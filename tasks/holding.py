@@ -9,16 +9,20 @@ from backends.types import Lane, Part
 from store.chunks import Claim
 from store.items import ClaimedPart
 from store.records import PartResult
+from tasks.breaker import STRIKES
 
 
 @dataclass(kw_only=True)
 class HeldChunk:
-    """A chunk that we hold. `open` are the keys of its unfinished parts, `rows` results not yet recorded."""
+    """A chunk that we hold. `open` are the keys of its unfinished parts, `rows` results not yet recorded,
+    `cpu_ms` what computing took of a core and is not recorded yet. `leaving`: nothing more of it is fed."""
 
     claim: Claim
     open: set[int] = field(default_factory=set)
     rows: list[PartResult] = field(default_factory=list)
     more: list[tuple[int, list[bytes]]] = field(default_factory=list)
+    cpu_ms: float = 0.0
+    leaving: bool = False
     leased_at: float = field(default_factory=time.monotonic)  # last claim, record or renewal
 
     @property
@@ -39,7 +43,8 @@ class Holding:
     """The parts of one model that a slot holds: waiting here, or handed to the engine.
 
     Suspects are parts that an engine may have died of (or whose chunk was lost often): they run alone, and
-    stay suspects until they have a result.
+    stay suspects until they have a result. Parts with two strikes are put `aside`, each with what ended the
+    engine ("" where another slot saw it), until it is known whether it is their fault.
     """
 
     def __init__(self) -> None:
@@ -47,6 +52,7 @@ class Holding:
         self.parts: dict[int, HeldPart] = {}
         self.waiting: dict[Lane, deque[int]] = {lane: deque() for lane in Lane}
         self.suspects: deque[int] = deque()
+        self.aside: dict[int, str] = {}
         self._suspected: set[int] = set()
         self._next_key = 1
 
@@ -58,14 +64,21 @@ class Holding:
         chunk = HeldChunk(claim=claim)
         self.chunks[claim.chunk_id] = chunk
         for claimed in parts:
-            key, self._next_key = self._next_key, self._next_key + 1
+            key = self.new_key()
             part = Part(key=key, endpoint=claim.endpoint, body=claimed.body, lane=chunk.lane)
             self.parts[key] = HeldPart(n=claimed.n, chunk=chunk, part=part)
             chunk.open.add(key)
             if alone or claimed.strikes:
                 self._suspected.add(key)
+            if claimed.strikes >= STRIKES:
+                self.aside[key] = ""
             self._enqueue(key)
         return chunk
+
+    def new_key(self) -> int:
+        """A key that no part has had."""
+        key, self._next_key = self._next_key, self._next_key + 1
+        return key
 
     def take(self, lane: Lane, n: int) -> list[Part]:
         """Up to `n` waiting parts of `lane`, to be handed to the engine."""
@@ -74,6 +87,27 @@ class Holding:
     def take_suspect(self) -> list[Part]:
         """One suspect, or none."""
         return self._take(self.suspects, 1)
+
+    def take_one(self) -> list[Part]:
+        """One part, a suspect if there is one; or none."""
+        for queue in (self.suspects, self.waiting[Lane.INTERACTIVE], self.waiting[Lane.BULK]):
+            if taken := self._take(queue, 1):
+                return taken
+        return []
+
+    def put_aside(self, key: int, reason: str) -> None:
+        """A part is not tried for now."""
+        self.aside[key] = reason
+
+    def readmit(self) -> None:
+        """Try what was put aside again, alone. Only while an engine has none of our parts."""
+        again, self.aside = list(self.aside), {}
+        self.requeue(again)
+
+    @property
+    def trying(self) -> bool:
+        """Whether there are parts that are not put aside."""
+        return len(self.parts) > len(self.aside)
 
     def finish(
         self, key: int, *, status: int, units: int, data: bytes, more: Sequence[bytes] = ()
@@ -114,17 +148,21 @@ class Holding:
         return [chunk for chunk in self.chunks.values() if chunk.claim.job_id == job_id]
 
     def _enqueue(self, key: int) -> None:
+        if key in self.aside:
+            return
         lane = self.parts[key].chunk.lane
         (self.suspects if key in self._suspected else self.waiting[lane]).append(key)
 
     def _take(self, queue: deque[int], n: int) -> list[Part]:
         taken: list[Part] = []
         while queue and len(taken) < n:
-            held = self.parts.get(queue.popleft())
-            if held is not None:
+            key = queue.popleft()
+            held = self.parts.get(key)
+            if held is not None and not held.chunk.leaving and key not in self.aside:
                 taken.append(held.part)
         return taken
 
     def _forget(self, key: int) -> HeldPart | None:
         self._suspected.discard(key)
+        self.aside.pop(key, None)
         return self.parts.pop(key, None)

@@ -40,6 +40,14 @@ class Looker:
         """There may be more to claim at once."""
         return next(self._open_questions(), None) is not None
 
+    @property
+    def bulk_waits(self) -> bool:
+        """There is bulk work that could be computed now, as far as is known."""
+        holding_bulk = [work for work in self._c.works.values() if work.holding.count(Lane.BULK)]
+        if holding_bulk:
+            return any(work.engine is not None for work in holding_bulk)
+        return (Lane.BULK, None) not in self._dry
+
     def poked(self) -> None:
         self._dry.clear()
 
@@ -68,7 +76,10 @@ class Looker:
             yield (Lane.BULK, model)
 
     def _interactive_room(self) -> bool:
-        """Interactive parts are handed over at once, so no more are taken than soon get their turn."""
+        """Interactive parts are handed over at once, so no more are taken than soon get their turn; in a turn
+        of bulk, none."""
+        if self._c.lanes.bulk_turn:
+            return False
         seconds = self._c.pace.seconds
         in_hand = (
             work.holding.count(Lane.INTERACTIVE) * seconds.get(model, INTERACTIVE_SECONDS)
@@ -143,4 +154,4 @@ class Looker:
             self._c.signals.answered(Answered(claim.job_id))
             return
         parts = items.load_parts(conn, claim.job_id, claim.lo, claim.hi)
-        work.holding.add(claim, parts, alone=claim.losses >= LOSSES_ALONE)
+        work.take_in(claim, parts, alone=claim.losses >= LOSSES_ALONE)

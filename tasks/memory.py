@@ -13,6 +13,7 @@ log = structlog.get_logger(__name__)
 
 MEGABYTE = 1024**2
 SHARE = 0.8  # of what is free when a slot starts, unless the operator sets a bound
+SLACK = 1.25  # by which an engine may outgrow what its model is said to need
 UNKNOWN_MB = 512  # what a model is taken to need where its spec does not say
 
 
@@ -22,6 +23,13 @@ class MemoryBudget:
     def __init__(self, settings: Settings) -> None:
         free_mb = psutil.virtual_memory().available / MEGABYTE
         self._total_mb = settings.memory_mb or SHARE * free_mb
+
+    def share_mb(self, work: Work, slots: int) -> float:
+        """What one engine may take before it is begun anew: what its spec says, with some slack, or the
+        slot's part of all. An engine that was larger when it was ready may grow by some: weights that are
+        mapped count as resident, and a new one would have them too."""
+        share = SLACK * work.spec.memory_mb if work.spec.memory_mb else self._total_mb / max(1, slots)
+        return max(share, SLACK * work.ready_mb)
 
     def make_room(self, works: Iterable[Work], spec: ModelSpec, slots: int) -> list[Work]:
         """Shut idle engines until one for `spec` fits; returns those that were shut."""

@@ -55,11 +55,16 @@ class Recorder:
         """Let go of the chunks of jobs that were cancelled or have ended otherwise."""
         if holding:
             for job_id in watch.unwanted(self._conn.get(), holding.jobs()):
-                for chunk in holding.of_job(job_id):
-                    if chunk.rows:  # what is finished is delivered; void where the job has ended
-                        self._record(holding, chunk, cancel)
-                    if chunk.claim.chunk_id in holding.chunks:
-                        self._release(holding, [chunk], cancel)
+                for chunk in holding.of_job(job_id):  # what is finished is void where the job has ended
+                    self.hand_back(holding, chunk, cancel)
+
+    def hand_back(self, holding: Holding, chunk: HeldChunk, cancel: Cancel) -> None:
+        """Record what is finished of a chunk and release the rest: another slot may claim it at once."""
+        answers = self._record(holding, chunk, cancel) if chunk.rows else []
+        if chunk.claim.chunk_id in holding.chunks:
+            self._release(holding, [chunk], cancel)
+        for answered in answers:
+            self._signals.answered(answered)
 
     def release(self, holding: Holding, cancel: Cancel) -> None:
         """Hand everything unfinished back: other slots may claim it at once."""
@@ -84,12 +89,14 @@ class Recorder:
 
     def _record(self, holding: Holding, chunk: HeldChunk, cancel: Cancel) -> list[Answered]:
         """Record the chunk's rows; what there is to tell those who wait."""
-        rows, complete = chunk.rows, not chunk.open
+        rows, complete, cpu_ms = chunk.rows, not chunk.open, round(chunk.cpu_ms)
         recorded = records.record(
             self._conn.get(), chunk.claim.ref, rows,
             lease_seconds=self._lease, chunk_done=complete, more=chunk.more,
+            cpu_ms=cpu_ms,
         )  # fmt: skip
         chunk.rows, chunk.more, chunk.leased_at = [], [], time.monotonic()
+        chunk.cpu_ms -= cpu_ms
         if not recorded.fenced and chunk.claim.view != "call":  # nobody follows a call that is awaited
             self._events.recorded(chunk.claim.job_id, [row.n for row in rows])
         if recorded.fenced:

@@ -2,43 +2,67 @@
 
 import signal
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from backends.engine import Engine
 from backends.errors import EngineDied, LoadFailed
-from backends.types import Done, Event, Failed, Lane, encode_result
+from backends.types import Done, Event, Failed, Lane, Part, Progress, encode_result
 from configs.error_codes import status_of
 from configs.models import ModelSpec
 from configs.settings import Settings
-from tasks.holding import Holding
-from tasks.launch import Launch
+from store.chunks import Claim
+from store.ids import public_id
+from store.items import ClaimedPart
+from tasks.breaker import Breaker
+from tasks.holding import HeldChunk, Holding
+from tasks.lane_clock import LaneClock
+from tasks.launcher import Launcher
+from tasks.let_go import LetGo
 from tasks.pace import Pace
+from tasks.probation import Trial
 
 log = structlog.get_logger(__name__)
 
 SILENT_DEATHS = 5  # without a result between them, nor a part in flight: the model's fault, not its parts'
-LAUNCH_TRIES = 3  # for reasons that may pass
-PAUSE_SECONDS = 5.0  # before the second try; then three times as long, each time
+ITEMS_SHOWN = 8  # in a line of the log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Death:
+    """How an engine ended: in words, whether by its own fault, and the parts to blame, by key."""
+
+    end: str
+    at_fault: bool
+    struck: frozenset[int]
 
 
 class Work:
     """An engine and what it computes. Not thread-safe: one drain at a time."""
 
-    def __init__(self, spec: ModelSpec, settings: Settings, cores: Sequence[int], pace: Pace) -> None:
+    def __init__(
+        self, spec: ModelSpec, settings: Settings, cores: Sequence[int], pace: Pace, lanes: LaneClock
+    ) -> None:
         self.spec = spec
         self.holding = Holding()
         self.engine: Engine | None = None
         self.used_at = time.monotonic()
-        self.note: str | None = None  # why its parts wait, while there is no engine
-        self._settings, self._cores, self._pace = settings, cores, pace
-        self._launch: Launch | None = None
-        self._launch_at = 0.0
-        self._launch_failures = 0
+        self.breaker = Breaker()
+        self.trial: Trial | None = None  # its model is paused; this may end the pause
+        self.computed = False  # a part, since this was last set back
+        self.passed: Part | None = None  # the part that it computed last
+        self.ready_mb = self.memory_mb = 0.0  # of the engine: when it was ready, and when last looked at
+        self.too_large = False  # the engine, for its share of the memory
+        self._settings, self._pace, self._lanes = settings, pace, lanes
+        self._launcher = Launcher(spec, settings, cores)
         self._deaths = self._silent_deaths = 0  # in a row, without a result between them
-        self._alone = False  # a suspect is in the engine
-        self._heard_at = self._measured_at = time.monotonic()
+        self._alone = False  # the part in the engine must have no company
+        self.let_go = LetGo()
+        self._cpu_seconds = 0.0  # of the engine, that are accounted for
+        self._heard_at = self._told_at = self._measured_at = time.monotonic()
 
     @property
     def idle(self) -> bool:
@@ -46,7 +70,18 @@ class Work:
 
     @property
     def launching(self) -> bool:
-        return self._launch is not None
+        return self._launcher.busy
+
+    @property
+    def note(self) -> str | None:
+        """Why its parts wait, while there is no engine."""
+        return self._launcher.note
+
+    def take_in(self, claim: Claim, parts: list[ClaimedPart], *, alone: bool) -> None:
+        """Hold a claimed chunk. `alone`: its parts have no company in the engine."""
+        self.holding.add(claim, parts, alone=alone)
+        if claim.trial:
+            self.trial = Trial()
 
     def room(self) -> int:
         """Bulk parts that the engine has asked for and that nothing held here will fill."""
@@ -56,84 +91,108 @@ class Work:
 
     def fileno(self) -> int | None:
         """Readable when the engine, or the one that is being launched, has something to say."""
-        if self.engine is not None:
-            return self.engine.fileno()
-        return None if self._launch is None else self._launch.fileno()
+        return self._launcher.fileno() if self.engine is None else self.engine.fileno()
 
     def ensure_engine(self) -> None:
         """Go on with launching, if there is anything to compute. Raises LoadFailed when it is in vain."""
-        if self.engine is not None or (self.idle and self._launch is None):
+        if self.engine is not None or (self.idle and not self.launching):
             return
-        if time.monotonic() < self._launch_at:
-            return
-        try:
-            if self._launch is None:
-                self._launch = Launch(self.spec, self._settings, self._cores)
-            self.engine = self._launch.step()
-            self.note = self._launch.note
-        except LoadFailed as error:
-            self._launch = None
-            self._try_later(error)
+        self.engine = self._launcher.step()
         if self.engine is not None:
-            self._launch, self.note, self._launch_failures = None, None, 0
+            self._cpu_seconds = self.engine.cpu_seconds
+            self.ready_mb = 0.0
             self.excuse()
 
-    def _try_later(self, error: LoadFailed) -> None:
-        """Wait for another try where that may help, else raise."""
-        self._launch_failures += 1
-        if not error.transient or self._launch_failures >= LAUNCH_TRIES:
-            self._launch_failures = 0
-            self.note = None
-            raise error
-        pause = PAUSE_SECONDS * 3 ** (self._launch_failures - 1)
-        self._launch_at = time.monotonic() + pause
-        self.note = f"model '{self.spec.name}' is tried again in {pause:.0f} s: {error.message}"
-        log.warning("engine.retry", model=self.spec.name, seconds=pause, error=error.message)
-
     def feed(self) -> None:
-        """Hand over what the engine has room for: interactive parts always, suspects alone."""
+        """Hand over what the engine has room for: interactive parts always, but in a turn of bulk; suspects
+        alone."""
         engine, holding = self.engine, self.holding
-        if engine is None or self.idle:
+        if engine is None:
+            return
+        if self.too_large:
+            self._recycle(engine)
+            return
+        if self.idle:
             return
         self.used_at = time.monotonic()
-        if not (engine.held or engine.in_flight):
+        empty = not (engine.held or engine.in_flight)
+        if empty:
             self._alone = False
             self.excuse()
         elif self._alone:
             return
-        parts = holding.take(Lane.INTERACTIVE, len(holding.waiting[Lane.INTERACTIVE]))
-        if not parts and not (engine.held or engine.in_flight):
-            parts = holding.take_suspect()
-            self._alone = bool(parts)
-        if not holding.suspects and not self._alone:  # else the engine must run empty first
-            parts += holding.take(Lane.BULK, engine.room)
+        if self.trial is not None or holding.aside:  # who ends the engine must be known for sure
+            parts = self._next_alone() if empty else []
+        else:
+            interactive = 0 if self._lanes.bulk_turn else len(holding.waiting[Lane.INTERACTIVE])
+            parts = holding.take(Lane.INTERACTIVE, interactive)
+            if not parts and empty:
+                parts = holding.take_suspect()
+                self._alone = bool(parts)
+            if not holding.suspects and not self._alone:  # else the engine must run empty first
+                parts += holding.take(Lane.BULK, engine.room)
         engine.feed(parts)
 
-    def receive(self) -> None:
-        """Take the engine's events. Raises EngineDied."""
-        if self.engine is None:
+    def _next_alone(self) -> list[Part]:
+        parts = self.holding.take_one() if self.trial is None else self.trial.next_parts(self.holding)
+        self._alone = bool(parts)
+        return parts
+
+    def _recycle(self, engine: Engine) -> None:
+        """Let the engine finish what is in flight, then end it: the next one begins small."""
+        if engine.held:
+            engine.cancel(engine.held)
+        if engine.held or engine.in_flight:
             return
-        done = 0
+        log.info("engine.recycled", model=self.spec.name, memory_mb=round(self.memory_mb))
+        engine.kill()
+        self._forget_engine(suspects=())
+
+    def receive(self) -> int:
+        """Take the engine's events; how many parts were done. Raises EngineDied."""
+        if self.engine is None:
+            return 0
+        done: list[HeldChunk] = []
+        heard: Counter[Lane] = Counter()  # signs of compute, by lane
         for event in self.engine.receive():
             self._heard_at = time.monotonic()
-            done += self._apply(event)
+            if isinstance(event, Done | Failed | Progress) and event.key in self.holding.parts:
+                heard[self.holding.parts[event.key].part.lane] += 1
+            chunk = self._apply(event)
+            done += [] if chunk is None else [chunk]
+        for lane, signs in heard.items():
+            self._lanes.took(lane, (self._heard_at - self._told_at) * signs / heard.total())
+        if heard:
+            self._told_at = self._heard_at
         if done:
             now = time.monotonic()
             self._deaths = self._silent_deaths = 0
-            self._pace.measured(self.spec.name, done, now - self._measured_at)
+            self._pace.measured(self.spec.name, len(done), now - self._measured_at)
             self._measured_at = now
+            self._account(self.engine.cpu_seconds, done)
+        return len(done)
 
-    def _apply(self, event: Event) -> bool:
-        """Keep the result that `event` may bring; True if it did."""
+    def _account(self, cpu_seconds: float, done: list[HeldChunk]) -> None:
+        """What the engine has computed since the last parts were done, these have cost."""
+        each = 1000 * max(0.0, cpu_seconds - self._cpu_seconds) / len(done)
+        self._cpu_seconds = cpu_seconds
+        for chunk in done:
+            chunk.cpu_ms += each
+
+    def _apply(self, event: Event) -> HeldChunk | None:
+        """Keep the result that `event` may bring; the chunk that got one."""
         if isinstance(event, Done):
-            kept = self.holding.finish(
+            held = self.holding.parts.get(event.key)
+            self.passed = self.passed if held is None else held.part
+            self.computed = True
+            self.breaker.succeeded()
+            return self.holding.finish(
                 event.key, status=200, units=event.units, data=event.data, more=event.more
             )
-            return kept is not None
         if isinstance(event, Failed) and event.error.code != "cancelled":  # let go is no result
             status, data = status_of(event.error.code), encode_result(event.error)
-            return self.holding.finish(event.key, status=status, units=0, data=data) is not None
-        return False
+            return self.holding.finish(event.key, status=status, units=0, data=data)
+        return None
 
     def stalled(self) -> bool:
         """A native call has been silent for longer than allowed."""
@@ -144,41 +203,84 @@ class Work:
 
     def excuse(self) -> None:
         """The engine could not be heard until now: it was not there, or this process was stopped."""
-        self._heard_at = self._measured_at = time.monotonic()
+        self._heard_at = self._told_at = self._measured_at = time.monotonic()
+        self.let_go.restart()
 
-    def died(self, error: EngineDied, *, hung: bool = False) -> dict[int, str]:
-        """The engine is gone. Everything that it had waits again; returns the parts that get a strike, by
-        key, with the reason. Raises LoadFailed when it keeps dying before a part is in flight.
+    def died(self, error: EngineDied, *, hung: bool = False) -> Death:
+        """The engine is gone. Everything that it had waits again. Raises LoadFailed when it keeps dying
+        before a part is in flight.
 
-        An end by its own fault (any but SIGKILL) strikes what was in flight, and a part that ran alone.
-        Before anything was in flight, all that it held are suspects. A second end in a row makes suspects
-        of what was in flight, whatever the reason: alone, it can harm no other.
+        An end by its own fault (any but SIGKILL, and that too while it was too large) strikes what was in
+        flight, and a part that ran alone. Before anything was in flight, all that it held are suspects. A
+        second end in a row makes suspects of what was in flight, whatever the reason: alone, it can harm no
+        other.
         """
-        engine, self.engine = self.engine, None
-        held = engine.held if engine is not None else frozenset[int]()
-        at_fault = hung or error.signal != signal.SIGKILL
+        held = self.engine.held if self.engine is not None else frozenset[int]()
+        at_fault = hung or error.signal != signal.SIGKILL or self.too_large
         self._deaths += 1
         self._silent_deaths += at_fault and not error.in_flight
-        reason = "engine_timeout" if hung else end_of(error.signal)
-        log.warning("engine.died", model=self.spec.name, end=reason, in_flight=len(error.in_flight))
+        end = "engine_timeout" if hung else end_of(error.signal)
+        log.warning(
+            "engine.died",
+            model=self.spec.name,
+            end=end,
+            at_fault=at_fault,
+            in_flight=self.items(error.in_flight),
+        )
         if self._silent_deaths > SILENT_DEATHS:
-            self._silent_deaths = 0
+            self._silent_deaths, self.engine = 0, None
             raise LoadFailed(f"its engine keeps ending by itself: {error.message}", code="model_load_failed")
         struck = error.in_flight or (held if self._alone else frozenset())
-        self.holding.requeue((error.in_flight or held) if at_fault or self._deaths > 1 else ())
+        self._forget_engine(suspects=(error.in_flight or held) if at_fault or self._deaths > 1 else ())
         if self._deaths > 1:
-            self._launch_at = time.monotonic() + min(30.0, 0.1 * 2**self._deaths)
-        return dict.fromkeys(struck & self.holding.parts.keys(), reason) if at_fault else {}
+            self._launcher.wait(min(30.0, 0.1 * 2**self._deaths))
+        if self.trial is not None:
+            self.trial.interrupted()
+        return Death(
+            end=end, at_fault=at_fault, struck=struck & self.holding.parts.keys() if at_fault else frozenset()
+        )
+
+    def _forget_engine(self, suspects: Collection[int]) -> None:
+        self.engine = None
+        self.too_large = False
+        self.let_go.keep(())
+        self.holding.requeue(suspects)
+
+    def items(self, keys: Collection[int]) -> list[str]:
+        """The items of parts, the first few, as `job_…:number`."""
+        held = [self.holding.parts[key] for key in sorted(keys) if key in self.holding.parts]
+        return [f"{public_id('job', part.chunk.claim.suffix)}:{part.n}" for part in held[:ITEMS_SHOWN]]
 
     def cancel(self, keys: set[int]) -> None:
+        """The engine need not compute these any more."""
         if self.engine is not None and keys:
             self.engine.cancel(keys)
+            self.let_go.add(keys & self.engine.in_flight)
+
+    def leave(self, chunk: HeldChunk) -> None:
+        """Feed nothing more of a chunk; what is in flight of it goes on."""
+        chunk.leaving = True
+        if self.engine is not None:
+            self.engine.cancel(chunk.open & self.engine.held)
+
+    def left(self) -> list[HeldChunk]:
+        """Chunks that leave and of which nothing is in flight any more."""
+        in_flight = self.engine.in_flight if self.engine is not None else frozenset[int]()
+        return [c for c in self.holding.chunks.values() if c.leaving and not (c.open & in_flight)]
+
+    def end_unwanted(self) -> None:
+        """End an engine whose call on parts that nobody wants will not end: no strike, nobody is suspect."""
+        if self.engine is None:
+            return
+        self.let_go.keep(self.engine.in_flight)
+        if self.let_go.due:
+            log.info("engine.ended_for_cancel", model=self.spec.name, parts=len(self.let_go))
+            self.engine.kill()
+            self._forget_engine(suspects=())
 
     def shut(self) -> None:
         """End the engine, whatever it does."""
-        if self._launch is not None:
-            self._launch.abandon()
-            self._launch = None
+        self._launcher.abandon()
         if self.engine is not None:
             self.engine.kill()
             self.engine = None

@@ -128,7 +128,7 @@ def test_an_engine_that_crashes_before_anything_starts_is_not_started_for_ever(
 def test_a_load_that_was_killed_is_tried_again_before_its_job_fails(
     run, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.work.PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.launcher.PAUSE_SECONDS", 0.05)
     loads = []
 
     class Counting(FaultyEngine):

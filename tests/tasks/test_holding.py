@@ -112,3 +112,42 @@ def test_a_suspect_stays_one_through_the_next_crash() -> None:
     holding.requeue({first.key})
     assert holding.take_suspect() + holding.take_suspect() == [first, second]
     assert holding.take(Lane.BULK, 5) == [third]
+
+
+def test_parts_with_two_strikes_are_put_aside_and_tried_again_alone_when_readmitted() -> None:
+    holding = Holding()
+    holding.add(claim(), parts(2, 0), alone=False)
+    assert [part.body for part in holding.take_one()] == [b"1"]
+    assert holding.take_one() == []
+    assert holding.trying
+    holding.requeue(())
+    assert [part.body for part in holding.take(Lane.BULK, 5)] == [b"1"]
+    finish(holding, 2)
+    assert not holding.trying
+    holding.readmit()
+    assert [part.body for part in holding.take_suspect()] == [b"0"]
+    finish(holding, 1)
+    assert not holding.aside
+
+
+def test_a_part_that_is_put_aside_while_it_waits_is_not_taken() -> None:
+    holding = Holding()
+    holding.add(claim(), parts(1, 1), alone=False)
+    holding.put_aside(1, "SIGSEGV")
+    assert [part.body for part in holding.take_suspect() + holding.take_suspect()] == [b"1"]
+
+
+def test_one_part_is_a_suspect_before_any_other_and_one_that_somebody_waits_for_next() -> None:
+    holding = Holding()
+    holding.add(claim(1), parts(0, 1), alone=False)
+    holding.add(claim(2, lane=Lane.INTERACTIVE), parts(0), alone=False)
+    taken = [holding.take_one()[0] for _ in range(3)]
+    assert [part.key for part in taken] == [2, 3, 1]
+
+
+def test_nothing_more_is_taken_of_a_chunk_that_leaves() -> None:
+    holding = Holding()
+    chunk = holding.add(claim(1), parts(0, 1), alone=False)
+    holding.add(claim(2), parts(0), alone=False)
+    chunk.leaving = True
+    assert [part.key for part in holding.take(Lane.BULK, 5) + holding.take_suspect()] == [3]
