@@ -41,14 +41,18 @@ class Following:
         self._pool = pool
         self._asked: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
 
-    async def look(self, job_id: int, *, max_age: float) -> Look | None:
-        """How the job stood at most `max_age` seconds ago. Raises `DatabaseUnavailable`."""
+    async def look(self, job_id: int, *, max_age: float = 0.0, entry: EntryId | None = None) -> Look | None:
+        """How the job stood at most `max_age` seconds ago, or at some time since an entry of its stream.
+
+        Raises `DatabaseUnavailable`.
+        """
 
         async def ask() -> Look | None:
             async with borrow(self._pool) as conn:
                 return await following.look(conn, job_id)
 
-        found: Look | None = await self._share(job_id, max_age, ask)
+        key, age = (job_id, max_age) if entry is None else ((job_id, "look", entry), SHARE_SECONDS)
+        found: Look | None = await self._share(key, age, ask)
         return found
 
     async def ended_items(self, job_id: int, entry: Entry) -> list[EndedItem]:
@@ -58,7 +62,7 @@ class Following:
             async with borrow(self._pool) as conn:
                 return await following.ended_items(conn, job_id, entry.news.parts)
 
-        found: list[EndedItem] = await self._share((job_id, entry.id), SHARE_SECONDS, ask)
+        found: list[EndedItem] = await self._share((job_id, "items", entry.id), SHARE_SECONDS, ask)
         return found
 
     async def _share(self, key: Hashable, max_age: float, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -98,14 +102,14 @@ class Follower:
             bounds = await self._shared.streams.bounds(self._job_id)
         except StreamAway:
             if self._seen is None:
-                return self._standing(await self._look(0.0), "snapshot")
+                return self._standing(await self._look(), "snapshot")
             await asyncio.sleep(LOOK_SECONDS)
-            return self._changes(await self._look(LOOK_SECONDS / 2))
+            return self._changes(await self._look(max_age=LOOK_SECONDS / 2))
         self._placed = True
         if self._cursor is not None and bounds is not None and bounds[0] <= self._cursor <= bounds[1]:
             return []
         self._cursor = bounds[1] if bounds is not None else None
-        return self._standing(await self._look(0.0), "snapshot")
+        return self._standing(await self._look(), "snapshot")
 
     async def _turn(self) -> list[Event]:
         """Wait for news, and say what they are."""
@@ -121,16 +125,15 @@ class Follower:
             self._placed = False  # between the cursor and the first entry there may have been others
             return []
         if not entries:
-            return self._changes(await self._look(LOOK_SECONDS / 2))
+            return self._changes(await self._look(max_age=LOOK_SECONDS / 2))
         events = [event for entry in entries for event in await self._items(entry)]
         self._cursor = entries[-1].id
-        moved = any(entry.news.state for entry in entries)
-        events += self._changes(await self._look(0.0 if moved else GATHER_SECONDS))
+        events += self._changes(await self._look(entry=self._cursor))
         await asyncio.sleep(0.0 if self._ended else GATHER_SECONDS)  # at most five turns a second
         return events
 
-    async def _look(self, max_age: float) -> Look | None:
-        return await self._shared.look(self._job_id, max_age=max_age)
+    async def _look(self, *, max_age: float = 0.0, entry: EntryId | None = None) -> Look | None:
+        return await self._shared.look(self._job_id, max_age=max_age, entry=entry)
 
     async def _items(self, entry: Entry) -> list[Event]:
         if not entry.news.parts:

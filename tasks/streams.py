@@ -87,6 +87,8 @@ class EventWriter:
 
     def recorded(self, job_id: int, parts: Sequence[int]) -> None:
         """Parts have been recorded. Gathered for a fifth of a second: `flush` sends them."""
+        if not parts:
+            return
         if not self._gathered:
             self._flush_at = time.monotonic() + GATHER_SECONDS
         self._gathered.setdefault(job_id, []).extend(parts)
