@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(30.0, gt=0, description="longest drain before the task is given back")
     linger_seconds: float = Field(5.0, ge=0, description="how long an empty drain listens for the next poke")
     stall_seconds: float = Field(120.0, gt=0, description="an engine silent for so long in a call is ended")
+    bulk_share: float = Field(
+        0.2, ge=0, le=0.9, description="least share of a slot's time for bulk work while somebody waits"
+    )
     stop_seconds: float = Field(10.0, gt=0, description="time that parts in flight get when a slot stops")
 
     max_file_bytes: int = Field(512 * 1024**2, gt=0, description="largest upload to /v1/files")
