@@ -189,3 +189,37 @@ def test_a_pause_of_the_machine_is_no_hang(
         subprocess.run([sys.executable, "-c", script, str(os.getpid()), str(engine.pid)], check=True)
         wait_until(lambda: state_of(conn, job_id) == "finalizing")
     assert conn.execute("SELECT count(*) FROM strike").fetchone() == (0,)
+
+
+def test_calls_without_end_do_not_starve_a_batch(
+    slot: OpenSlot, database_url: str, conn: psycopg.Connection
+) -> None:
+    calls = submit(database_url, [text(n) for n in range(800)], model="echo-slow", lane=Lane.INTERACTIVE)
+    batch = submit(database_url, [text(n) for n in range(20)], model="echo-slow")
+    with draining(slot(drain_seconds=60)):
+        wait_until(lambda: state_of(conn, batch) == "finalizing")
+        assert 0 < len(results_of(conn, calls)) < 700
+    assert state_of(conn, calls) == "running"
+
+
+def test_jobs_of_one_item_get_the_share_of_bulk_too(
+    slot: OpenSlot, database_url: str, conn: psycopg.Connection
+) -> None:
+    calls = submit(database_url, [text(n) for n in range(800)], model="echo-slow", lane=Lane.INTERACTIVE)
+    jobs = [submit(database_url, [text(n)], model="echo-slow") for n in range(20)]
+    with draining(slot(drain_seconds=60)):
+        wait_until(lambda: all(state_of(conn, job_id) == "finalizing" for job_id in jobs))
+        assert len(results_of(conn, calls)) < 700
+
+
+def test_a_batch_without_end_does_not_starve_calls(
+    slot: OpenSlot, database_url: str, conn: psycopg.Connection
+) -> None:
+    batch = submit(database_url, [text(n) for n in range(800)], model="echo-slow")
+    controller = slot(drain_seconds=60)
+    with draining(controller):
+        wait_until(lambda: results_of(conn, batch))
+        calls = submit(database_url, [text(n) for n in range(50)], model="echo-slow", lane=Lane.INTERACTIVE)
+        controller.signals.poke("echo")
+        wait_until(lambda: state_of(conn, calls) == "finalizing")
+        assert len(results_of(conn, batch)) < 300
