@@ -60,7 +60,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         title="Batchyard",
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect has no envelope, and some clients drop the body on the way
-        openapi_url=None,  # `api/openapi.py` makes the document: bodies are read raw, of which this knows nothing
+        openapi_url=None,  # bodies are read raw, of which FastAPI knows nothing: see `api/openapi.py`
     )
     for router in ROUTERS:
         app.include_router(router)

@@ -22,8 +22,7 @@ from api.call_fields import NONE, CallFields, take_fields
 from api.deps import services_of, submitter_of
 from api.errors import NO_RETRY
 from api.idempotency import Identity, identity_of, submit_once
-from api.job_store import find_job
-from api.schemas.jobs import job_object
+from api.job_store import job_object_of
 from api.services import Services
 from api.webhook_urls import checked_webhook_url
 from api.wire import JSON, LARGE_BYTES, read_body, reply
@@ -157,7 +156,7 @@ def prefers_async(request: Request) -> bool:
 
 async def _accepted(services: Services, caller: Caller, submitted: Submitted) -> Response:
     job_id = f"job_{submitted.suffix}"
-    response = reply(job_object(*await find_job(services, caller, job_id, "job")), 202)
+    response = reply(await job_object_of(services, caller, job_id), 202)
     response.headers["location"] = f"/v1/jobs/{job_id}"
     response.headers["preference-applied"] = ASYNC
     return response

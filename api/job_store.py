@@ -1,116 +1,142 @@
-"""Jobs as the routes handle them, whatever their view: submitted, found, counted, cancelled."""
+"""Jobs as the routes handle them, whatever their view: found, listed, described, cancelled, repeated."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from api.errors import NO_RETRY, ApiError
-from api.file_store import find_file, store_requests
-from api.schemas.jobs import Work, seconds_of
+from api.outlook import outlooks
+from api.schemas.batches import BatchObject, batch_object
+from api.schemas.jobs import JobObject, job_object
+from api.schemas.work import seconds_of
 from api.services import Services
-from backends.registry import FAMILIES
-from store import jobs
+from api.submission import Door
+from store import counts, job_pages, jobs, queue, retirement, retries
 from store.db import borrow
-from store.files import FileRow
-from store.ids import public_id, suffix_of
-from store.jobs import Counts, JobRow
+from store.ids import View, new_suffix, suffix_of_any
+from store.job_pages import JobFilter
+from store.jobs import JobRow
 from store.states import FINAL_JOB_STATES, JobState
-from tasks.submit import Caller, FileJob
+from tasks.submit import Caller
 
-View = Literal["job", "batch"]
-
-PURPOSES: dict[View, tuple[str, ...]] = {"batch": ("batch",), "job": ("batch", "user_data")}
-NOT_FOUND: dict[View, str] = {"batch": "batch_not_found", "job": "job_not_found"}
-DEFAULT_WINDOW: dict[View, str | None] = {"batch": "24h", "job": None}
-ENDPOINTS = sorted({endpoint for family in FAMILIES.values() for endpoint in family.endpoints})
+NOT_FOUND: dict[Door, str] = {"batch": "batch_not_found", "job": "job_not_found"}
+BATCHES: tuple[View, ...] = ("batch", "job")  # views that are shown as batches
 
 
-class Counted(NamedTuple):
-    job: JobRow
-    counts: Counts
+async def find_job(services: Services, caller: Caller, job_id: str, door: Door = "job") -> JobRow:
+    """The job of a public id, under any of its prefixes. By the door `batch` awaited calls are not found.
 
-
-async def submit(services: Services, caller: Caller, work: Work, view: View) -> Counted:
-    """Submit the lines of a file, or inline requests as one. What is wrong with a line shows later, in the
-    job's `errors`; what is wrong with the request as such raises `ApiError`."""
-    _check_endpoint(work.endpoint)
-    if work.model is not None:
-        services.models.find(work.model, work.endpoint)
-    file = await _input_file(services, caller, work, view)
-    window = work.completion_window or DEFAULT_WINDOW[view]
-    submitted = await services.submitter.from_file(
-        FileJob(
-            view=view,
-            endpoint=work.endpoint,
-            input_file_id=file.id,
-            model=work.model,
-            completion_window=window,
-            deadline_seconds=seconds_of(window) if window is not None else None,
-            priority=work.priority,
-            output_expires_seconds=work.output_expires_after.seconds if work.output_expires_after else None,
-            metadata=work.metadata,
-        ),
-        caller,
-    )
-    return await find_job(services, caller, public_id(view, submitted.suffix), view)
-
-
-async def find_job(services: Services, caller: Caller, job_id: str, view: View) -> Counted:
-    """The job of a public id. `view` 'job' takes any job's id, under any of its prefixes.
-
-    Raises `ApiError` (job_not_found, batch_not_found).
+    Raises `ApiError` (job_not_found, batch_not_found), `DatabaseUnavailable`.
     """
-    suffix = suffix_of(view, job_id)
-    if suffix is None and view == "job":
-        suffix = suffix_of("batch", job_id)
+    suffix = suffix_of_any(job_id)
     async with borrow(services.pool) as conn:
-        wanted = None if view == "job" else view
-        job = await jobs.find(conn, suffix, caller.project_id, view=wanted) if suffix else None
-        if job is None:
-            raise ApiError(NOT_FOUND[view], f"No such {view}: '{job_id[:64]}'.")
-        return Counted(job, await jobs.counts(conn, job))
+        job = await jobs.find(conn, suffix, caller.project_id) if suffix else None
+    if job is None or (door == "batch" and job.view not in BATCHES):
+        raise ApiError(NOT_FOUND[door], f"No such {door}: '{job_id[:64]}'.")
+    return job
 
 
 async def page_of_jobs(
-    services: Services, caller: Caller, view: View, *, after: str | None, limit: int
-) -> tuple[list[Counted], bool]:
-    """One page, newest first, and whether more follow. `view` 'job' lists jobs of every view."""
-    suffix = (await find_job(services, caller, after, view)).job.suffix if after is not None else None
-    wanted = None if view == "job" else view
+    services: Services,
+    caller: Caller,
+    wanted: JobFilter,
+    *,
+    door: Door,
+    after: str | None,
+    limit: int,
+    order: Literal["asc", "desc"] = "desc",
+) -> tuple[list[JobRow], bool]:
+    """One page, and whether more follow. Raises `ApiError` for an `after` that is not there."""
+    suffix = (await find_job(services, caller, after, door)).suffix if after is not None else None
     async with borrow(services.pool) as conn:
-        rows, has_more = await jobs.page(conn, caller.project_id, wanted, suffix, limit, "desc")
-        return [Counted(row, await jobs.counts(conn, row)) for row in rows], has_more
+        return await job_pages.page(conn, caller.project_id, wanted, suffix, limit, order)
 
 
-async def cancel_job(services: Services, caller: Caller, job_id: str, view: View) -> Counted:
+async def job_objects(services: Services, *rows: JobRow) -> list[JobObject]:
+    """All that is to be said of each of these jobs."""
+    async with borrow(services.pool) as conn:
+        counted = await counts.counts(conn, rows)
+        standings = await queue.standings(conn, rows)
+        expected = await outlooks(conn, rows)
+    return [
+        job_object(row, count, standings.get(row.id, queue.UNKNOWN), outlook)
+        for row, count, outlook in zip(rows, counted, expected, strict=True)
+    ]
+
+
+async def job_object_of(services: Services, caller: Caller, job_id: str) -> JobObject:
+    """Raises `ApiError` (job_not_found), `DatabaseUnavailable`."""
+    return (await job_objects(services, await find_job(services, caller, job_id)))[0]
+
+
+async def batch_objects(services: Services, *rows: JobRow) -> list[BatchObject]:
+    async with borrow(services.pool) as conn:
+        counted = await counts.counts(conn, rows)
+    return [batch_object(row, count) for row, count in zip(rows, counted, strict=True)]
+
+
+async def cancel_job(services: Services, caller: Caller, job_id: str, door: Door) -> JobRow:
     """Ask for the end of a job; its finished items are kept. Doing it twice is no error.
 
     Raises `ApiError` (job_not_cancellable) for a job that has ended otherwise.
     """
-    job = (await find_job(services, caller, job_id, view)).job
+    job = await find_job(services, caller, job_id, door)
     async with borrow(services.pool) as conn:
         await jobs.request_cancel(conn, job.id)
     await services.signals.poke_dispatcher()
-    now = await find_job(services, caller, job_id, view)
-    if now.job.state in FINAL_JOB_STATES and now.job.state != JobState.CANCELLED:
-        message = f"The {view} has ended: it is {now.job.state}."
+    if job.family:  # slots that hold parts of it look at once
+        await services.signals.poke(job.family)
+    now = await find_job(services, caller, job_id, door)
+    if now.state in FINAL_JOB_STATES and now.state != JobState.CANCELLED:
+        message = f"The {door} has ended: it is {now.state}."
         raise ApiError("job_not_cancellable", message, headers=NO_RETRY)
     return now
 
 
-async def _input_file(services: Services, caller: Caller, work: Work, view: View) -> FileRow:
-    if (work.input_file_id is None) == (work.requests is None):
-        message = "Give either 'input_file_id' or 'requests'."
-        raise ApiError("missing_required_parameter", message, param="input_file_id")
-    if work.requests is not None:
-        return await store_requests(services, caller, work.requests, work.endpoint)
-    assert work.input_file_id is not None
-    file = await find_file(services, caller, work.input_file_id, param="input_file_id")
-    if file.purpose not in PURPOSES[view]:
-        message = f"The file's purpose is '{file.purpose}'; a {view} takes {' or '.join(PURPOSES[view])}."
-        raise ApiError("invalid_purpose", message, param="input_file_id")
-    return file
+async def retry_job(services: Services, caller: Caller, job_id: str) -> JobRow:
+    """A new job of the items of an ended one that failed or never ran.
+
+    Raises `ApiError` (job_not_ended, nothing_to_retry, too_many_queued_items, and where its model has gone).
+    """
+    job = _ended(await find_job(services, caller, job_id), "retried")
+    async with borrow(services.pool) as conn:
+        left = (await counts.counts(conn, [job]))[0]
+    items = left.total - left.succeeded
+    if items == 0:
+        raise _nothing_to_retry()
+    spec = services.models.find(job.model, job.endpoint)
+    retry = retries.Retry(
+        suffix=new_suffix(),
+        key_id=caller.key_id,
+        family=spec.family,
+        model=spec.name,
+        cores=spec.cores,
+        priority=min(job.priority, caller.priority_cap),
+        deadline_seconds=seconds_of(job.completion_window) if job.completion_window is not None else None,
+    )
+    async with services.limits.room(caller, items), borrow(services.pool) as conn:
+        if await retries.insert(conn, job, retry) is None:
+            raise _nothing_to_retry()
+    await services.submitter.wake(spec.family)
+    return await find_job(services, caller, f"job_{retry.suffix}")
 
 
-def _check_endpoint(endpoint: str) -> None:
-    if endpoint not in ENDPOINTS:
-        message = f"Invalid endpoint '{endpoint[:80]}'; it must be one of {', '.join(ENDPOINTS)}."
-        raise ApiError("invalid_value", message, param="endpoint")
+async def delete_job(services: Services, caller: Caller, job_id: str) -> JobRow:
+    """Delete a job that has ended, with its items, results and output files; what it was.
+
+    Raises `ApiError` (job_not_ended).
+    """
+    job = _ended(await find_job(services, caller, job_id), "deleted")
+    async with borrow(services.pool) as conn:
+        await retirement.delete_job(conn, job.id, caller.project_id)
+    return job
+
+
+def _ended(job: JobRow, done: str) -> JobRow:
+    if job.state not in FINAL_JOB_STATES:
+        message = f"The job is {job.state}; it can be {done} once it has ended."
+        raise ApiError("job_not_ended", message, headers=NO_RETRY)
+    return job
+
+
+def _nothing_to_retry() -> ApiError:
+    message = "Every item of the job has succeeded, or it has none: there is nothing to retry."
+    return ApiError("nothing_to_retry", message, headers=NO_RETRY)

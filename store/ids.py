@@ -45,6 +45,11 @@ def public_id(view: str, suffix: str) -> str:
     return PREFIXES[view] + suffix
 
 
+def suffix_of_any(public: str) -> str | None:
+    """The suffix of a job's id under any of its prefixes; None where the id has another form."""
+    return next((suffix for view in PREFIXES if (suffix := suffix_of(view, public))), None)
+
+
 def suffix_of(view: str, public: str) -> str | None:
     """The suffix of a public id of this view, or None where the id has another form."""
     prefix = PREFIXES[view]

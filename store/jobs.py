@@ -26,7 +26,8 @@ class NewJob:
     """A job as it is handed in. Of a file that is yet to be read, family and model may be empty.
 
     `completion_window` is what the caller said, `deadline_seconds` what it means (None: no deadline). A job
-    with a `run_window` begins closed; the dispatcher opens it.
+    with a `run_window` begins closed; the dispatcher opens it. `lines` of its input file stand for its items
+    until they are there.
     """
 
     suffix: str
@@ -46,6 +47,7 @@ class NewJob:
     timezone: str | None = None
     expected_seconds: float = 0.0
     input_file_id: str | None = None
+    lines: int = 0
     output_expires_seconds: int | None = None
     meta: dict[str, Any] | None = None
     retry_of: int | None = None
@@ -58,8 +60,8 @@ class NewJob:
 
 @dataclass(kw_only=True)
 class JobRow:
-    """A job as it stands. `done`, `failed` and `units` count parts (items: `store/counts.py`); `rate` is parts
-    per second as measured lately, None where nothing was."""
+    """A job as it stands. `done`, `failed` and `units` count parts (items: `store/counts.py`); `rate` is
+    parts per second as measured lately, None where nothing was."""
 
     id: int
     suffix: str
@@ -131,7 +133,7 @@ job AS (
     INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, cores, lane, priority,
                      expected_seconds, completion_window, deadline, not_before, run_window, timezone,
                      window_open, input_file_id, output_expires_seconds, meta, retry_of, webhook_url,
-                     announced, waiters, idempotency_key, fingerprint, state, ready, items, parts)
+                     announced, waiters, idempotency_key, fingerprint, state, ready, items, parts, note)
     VALUES (%(suffix)s, %(view)s, %(project_id)s, %(key_id)s, %(endpoint)s, %(family)s, %(model)s, %(cores)s,
             %(lane)s, %(priority)s, %(expected_seconds)s, %(completion_window)s,
             now() + make_interval(secs => %(deadline_seconds)s::float8),
@@ -140,7 +142,8 @@ job AS (
             %(idempotency_key)s, %(fingerprint)s,
             %(state)s, %(ready)s AND coalesce(%(not_before)s <= now(), true) AND %(run_window)s::text IS NULL
                        AND NOT EXISTS (SELECT FROM model_pause WHERE model = %(model)s),
-            %(items)s, %(parts)s)
+            %(items)s, %(parts)s,
+            'waits for its window ' || %(run_window)s::text || ' (' || %(timezone)s::text || ')')
     RETURNING id
 ), progress AS (
     INSERT INTO job_progress (job_id) SELECT id FROM job
@@ -150,6 +153,8 @@ _INSERT_VALIDATING = f"WITH {NEW_JOB} SELECT id FROM job"
 _REQUEST_CANCEL = f"""
 WITH ended AS (
     UPDATE job SET ready = false, cancelling_at = now(),
+        items = CASE state WHEN 'validating' THEN 0 ELSE items END,
+        parts = CASE state WHEN 'validating' THEN 0 ELSE parts END,
         state = CASE WHEN view IN ('call', 'response') AND next_part = 0 THEN 'cancelled'
                      ELSE 'cancelling' END,
         ended_at = CASE WHEN view IN ('call', 'response') AND next_part = 0 THEN now() END
@@ -164,7 +169,7 @@ async def insert_validating(conn: AsyncConnection[Any], job: NewJob) -> int:
 
     Raises `KeyTaken` when a job of the same API key has its `idempotency_key`.
     """
-    values = job_values(job, state=JobState.VALIDATING, items=0, parts=0)
+    values = job_values(job, state=JobState.VALIDATING, items=job.lines, parts=job.lines)
     return await insert(conn, _INSERT_VALIDATING, values)
 
 

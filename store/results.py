@@ -103,6 +103,16 @@ def iter_results(
                 yield result
 
 
+@map_errors()
+def one(conn: Connection[Any], job_id: int, n: int) -> ItemResult | None:
+    """The item of this number, also without a result (`UNFINISHED`); None where there is none."""
+    values = {"job": job_id, "errors": None, "unfinished": True, "after": n - 1, "size": 1}
+    with conn.cursor(binary=True) as cursor:
+        rows = cursor.execute(_PAGE, values).fetchall()
+    item = next(_assemble(rows), None)
+    return item if item is not None and item.n == n else None
+
+
 async def answer(conn: AsyncConnection[Any], job_id: int) -> list[ItemResult]:
     """All items of an awaited call, by number, those without a result too (`UNFINISHED`)."""
     results: list[ItemResult] = []

@@ -21,6 +21,7 @@ from store import results
 from store.jobs import JobRow
 from store.results import UNFINISHED, ItemResult
 from store.states import JobState
+from tasks.merging import outcomes
 
 Which = Literal["output", "error"]
 
@@ -62,24 +63,41 @@ def render_lines(conn: Connection[Any], job: JobRow, *, which: Which) -> Iterato
 
 
 def render_results(
-    conn: Connection[Any], job: JobRow, *, after: int = -1, encoding_format: EncodingFormat | None = None
+    conn: Connection[Any],
+    job: JobRow,
+    *,
+    after: int | None = None,
+    include_retries: bool = False,
+    encoding_format: EncodingFormat | None = None,
 ) -> Iterator[bytes]:
-    """The lines of the items after number `after` that have a result by now, errors too, in order of items.
+    """The lines of the items that have a result by now, errors too, in order of items.
 
-    Raises `DatabaseUnavailable`.
+    With `after` those behind that number, as far as none between them is still to come: whoever goes on
+    after the last line misses nothing. Raises `DatabaseUnavailable`.
     """
-    for item in results.iter_results(conn, job.id, after=after):
-        yield render_line(job, item, encoding_format=encoding_format)
+    for found in outcomes(conn, job, after=after, include_retries=include_retries):
+        if found.is_open and after is not None:
+            return
+        if found.item.status != UNFINISHED:
+            yield render_line(job, found.item, encoding_format=encoding_format, request_id=found.request_id)
 
 
-def render_line(job: JobRow, item: ItemResult, *, encoding_format: EncodingFormat | None = None) -> bytes:
-    """One item as a line. `encoding_format` overrides what its request asked for."""
+def render_line(
+    job: JobRow,
+    item: ItemResult,
+    *,
+    encoding_format: EncodingFormat | None = None,
+    request_id: str | None = None,
+) -> bytes:
+    """One item as a line. `encoding_format` overrides what its request asked for, `request_id` names the
+    request that gave the result, where that is another job's."""
     if item.status == 200:
         wanted = encoding_format or _read_asked(item.body).encoding_format or "float"
         body = _embedding_body(job.model, item.parts, wanted)
     else:
         body = error_body(decode_error(item.parts[0]), item.status)
-    response = {"status_code": item.status, "request_id": f"req_{job.suffix}_{item.n}", "body": body}
+    request_id = request_id or f"req_{job.suffix}_{item.n}"
+    response = {"status_code": item.status, "request_id": request_id, "body": body}
     return _line(job, item, response, None)
 
 

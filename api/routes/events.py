@@ -11,14 +11,21 @@ from api.deps import InReader, InServices
 from api.errors import ApiError
 from api.following import Event, Follower
 from api.job_store import find_job
+from api.openapi import TEXT, describes
 from tasks.streams import EntryId
 
 HEARTBEAT_SECONDS = 15.0
+EVENT_STREAM = "text/event-stream"
 
 router = APIRouter()
 
 
-@router.get("/v1/jobs/{job_id}/events")
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    openapi_extra=describes(
+        reply=TEXT, media=EVENT_STREAM, headers={"Last-Event-ID": "the event that was seen last"}
+    ),
+)
 async def follow_job(
     request: Request,
     job_id: str,
@@ -28,11 +35,11 @@ async def follow_job(
 ) -> Response:
     """A snapshot, or what followed the event that the reader has seen last; then what happens, to the end."""
     after = _position(request.headers.get("last-event-id") or last_event_id)
-    job = (await find_job(services, caller, job_id, "job")).job
+    job = await find_job(services, caller, job_id)
     follower = Follower(services.following, job.id, after)
     return StreamingResponse(
         _sent(follower, request.app.state.is_stopping),
-        media_type="text/event-stream",
+        media_type=EVENT_STREAM,
         headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
     )
 

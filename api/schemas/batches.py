@@ -4,9 +4,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from api.schemas.jobs import RequestCounts, counts_object
+from api.schemas.jobs import RequestCounts, request_counts
 from api.schemas.times import unix
-from store.jobs import Counts, JobRow
+from store.counts import Counts
+from store.jobs import JobRow
 from store.states import JobState
 
 # OpenAI has no word for a job that waits for a slot: to its clients it is in progress.
@@ -77,7 +78,7 @@ def batch_object(row: JobRow, counts: Counts) -> BatchObject:
         expired_at=ended.get(JobState.EXPIRED),
         cancelling_at=unix(row.cancelling_at),
         cancelled_at=ended.get(JobState.CANCELLED),
-        request_counts=counts_object(counts),
+        request_counts=request_counts(counts),
         usage=_usage(row.units),
         metadata=row.meta,
     )

@@ -1,53 +1,48 @@
-"""Jobs on the wire: ours, and what batches share with them."""
+"""Jobs on the wire: a job in its own words."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
-from api.schemas.expiry import ExpiresAfter
-from api.schemas.inline import InlineRequest
 from api.schemas.times import unix
-from store.jobs import Counts, JobRow
-
-Metadata = Annotated[
-    dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]],
-    msgspec.Meta(max_length=16),
-]
-Window = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,4}[mhd]$")]  # OpenAI knows 24h only
-
-
-class Work(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is to be done: one endpoint, and requests in a file or inline.
-
-    `model` stands in where lines name none. A batch takes 24 hours unless told otherwise, a job any time.
-    """
-
-    endpoint: str
-    input_file_id: str | None = None
-    requests: list[InlineRequest] | None = None
-    model: str | None = None
-    completion_window: Window | None = None
-    priority: Annotated[int, msgspec.Meta(ge=-100, le=100)] = 0
-    metadata: Metadata | None = None
-    output_expires_after: ExpiresAfter | None = None
-
-
-def seconds_of(window: str) -> float:
-    """`24h` → 86,400; minutes, hours or days."""
-    return float(window[:-1]) * {"m": 60, "h": 3600, "d": 86_400}[window[-1]]
+from store.counts import Counts
+from store.jobs import JobRow
+from store.queue import Standing
 
 
 class RequestCounts(msgspec.Struct, kw_only=True):
+    """OpenAI's counts: items in all, with a result, with an error."""
+
     total: int
     completed: int
     failed: int
 
 
+class ItemCounts(msgspec.Struct, kw_only=True):
+    """Items by state."""
+
+    pending: int
+    running: int
+    succeeded: int
+    errored: int
+    cancelled: int
+    expired: int
+
+
+class Outlook(msgspec.Struct, kw_only=True):
+    """What is to be expected of a job; None is not known. `rate`: items per second, as measured lately."""
+
+    rate: float | None = None
+    queue_position: int | None = None
+    eta: int | None = None
+
+
 class JobObject(msgspec.Struct, kw_only=True):
-    """A job in its own words; `note` says in a sentence why it waits."""
+    """`status` is its state, `note` says in a sentence why it waits, `kind` by which door it came in."""
 
     id: str
     object: Literal["job"] = "job"
+    kind: str
     endpoint: str
     model: str | None
     status: str
@@ -58,19 +53,38 @@ class JobObject(msgspec.Struct, kw_only=True):
     cancelling_at: int | None
     ended_at: int | None
     expires_at: int | None
+    completion_window: str | None
+    not_before: int | None
+    window: str | None
+    timezone: str | None
     input_file_id: str | None
     output_file_id: str | None
     error_file_id: str | None
     errors: dict[str, Any] | None
     priority: int
+    counts: ItemCounts
     request_counts: RequestCounts
+    rate: float | None
+    queue_position: int | None
+    eta: int | None
+    attempts: int
+    retry_of: str | None
+    retries: list[str]
+    webhook_url: str | None
     units: int
     metadata: dict[str, Any] | None
 
 
-def job_object(row: JobRow, counts: Counts) -> JobObject:
+class DeletedJob(msgspec.Struct, kw_only=True):
+    id: str
+    object: Literal["job"] = "job"
+    deleted: bool = True
+
+
+def job_object(row: JobRow, counts: Counts, standing: Standing, outlook: Outlook) -> JobObject:
     return JobObject(
         id=f"job_{row.suffix}",
+        kind=row.view,
         endpoint=row.endpoint,
         model=row.model or None,
         status=row.state,
@@ -81,16 +95,39 @@ def job_object(row: JobRow, counts: Counts) -> JobObject:
         cancelling_at=unix(row.cancelling_at),
         ended_at=unix(row.ended_at),
         expires_at=unix(row.deadline),
+        completion_window=row.completion_window,
+        not_before=unix(row.not_before),
+        window=row.run_window,
+        timezone=row.timezone,
         input_file_id=row.input_file_id,
         output_file_id=row.output_file_id,
         error_file_id=row.error_file_id,
         errors=row.errors,
         priority=row.priority,
-        request_counts=counts_object(counts),
+        counts=item_counts(counts),
+        request_counts=request_counts(counts),
+        rate=outlook.rate,
+        queue_position=outlook.queue_position,
+        eta=outlook.eta,
+        attempts=standing.attempts,
+        retry_of=None if standing.retry_of is None else f"job_{standing.retry_of}",
+        retries=[f"job_{suffix}" for suffix in standing.retries],
+        webhook_url=row.webhook_url,
         units=row.units,
         metadata=row.meta,
     )
 
 
-def counts_object(counts: Counts) -> RequestCounts:
-    return RequestCounts(total=counts.total, completed=counts.completed, failed=counts.failed)
+def item_counts(counts: Counts) -> ItemCounts:
+    return ItemCounts(
+        pending=counts.pending,
+        running=counts.running,
+        succeeded=counts.succeeded,
+        errored=counts.errored,
+        cancelled=counts.cancelled,
+        expired=counts.expired,
+    )
+
+
+def request_counts(counts: Counts) -> RequestCounts:
+    return RequestCounts(total=counts.total, completed=counts.succeeded, failed=counts.errored)

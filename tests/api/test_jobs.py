@@ -80,12 +80,12 @@ def test_a_batch_is_found_as_a_job_too(client: OpenAI, http: httpx.Client) -> No
     assert http.get(f"/jobs/{job['id']}").json() == job
 
 
-def test_a_job_is_not_found_as_a_batch(http: httpx.Client) -> None:
-    made = http.post(
-        "/jobs", json={"endpoint": "/v1/embeddings", "model": "echo", "requests": [{"body": {"input": "a"}}]}
-    ).json()
-    reply = http.get(f"/batches/{made['id'].replace('job_', 'batch_')}")
-    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "batch_not_found")
+def test_a_job_is_a_batch_to_the_official_client(client: OpenAI, http: httpx.Client) -> None:
+    body = {"endpoint": "/v1/embeddings", "model": "echo", "requests": [{"body": {"input": "a"}}]}
+    suffix = http.post("/jobs", json=body).json()["id"].removeprefix("job_")
+    batch = client.batches.retrieve(f"batch_{suffix}")
+    assert (batch.id, batch.object, batch.endpoint) == (f"batch_{suffix}", "batch", "/v1/embeddings")
+    assert batch.id in [listed.id for listed in client.batches.list(limit=5).data]
 
 
 def test_an_inline_batch_names_a_real_input_file(client: OpenAI, http: httpx.Client) -> None:
