@@ -9,7 +9,7 @@ import time
 
 import structlog
 
-from store import slots
+from store import paces, slots
 from store.errors import DatabaseUnavailable
 from tasks.connection import Connection
 from tasks.controller import Controller
@@ -22,7 +22,7 @@ RENEW_SECONDS = 5.0  # at the most; a third of the lease if that is less
 
 
 class LeaseKeeper(threading.Thread):
-    """Renews the slot's lease, and counts the slots beside it.
+    """Renews the slot's lease, counts the slots beside it, and passes on how fast models are.
 
     A slot that was removed, having been silent for too long, may share its cores with another: it ends
     itself, as SIGTERM would, and whoever watches it starts a new one.
@@ -54,6 +54,7 @@ class LeaseKeeper(threading.Thread):
             return
         c.peers = max(1, slots.count(conn, c.families[0]))
         c.neighbours = max(1, slots.count_on(conn, socket.gethostname()))
+        paces.save(conn, c.pace.take_fresh())
 
 
 class StandIn(threading.Thread):

@@ -11,10 +11,14 @@ WEIGHT = 0.2  # of the newest measurement, for each 32 parts that it stands on
 
 
 class Pace:
-    """Seconds of compute per part of each model, as a moving average."""
+    """Seconds of compute per part of each model, as a moving average.
+
+    `take_fresh` may be asked by another thread.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self._fresh: set[str] = set()
 
     @property
     def seconds(self) -> Mapping[str, float]:
@@ -26,6 +30,16 @@ class Pace:
         known = self._seconds.get(model)
         weight = 1.0 if known is None else min(1.0, WEIGHT * parts / 32)
         self._seconds[model] = newest if known is None else known + weight * (newest - known)
+        self._fresh.add(model)
+
+    def learn(self, known: Mapping[str, float]) -> None:
+        """Begin with what others have measured, of models that were not measured here."""
+        self._seconds = {**known, **self._seconds}
+
+    def take_fresh(self) -> dict[str, float]:
+        """The models that were measured since the last time this was asked."""
+        fresh, self._fresh = self._fresh, set()
+        return {model: self._seconds[model] for model in list(fresh)}
 
     def sizes(self, lane: Lane) -> dict[str, int]:
         """Parts per chunk for every measured model."""

@@ -17,7 +17,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
 from configs.settings import Settings
-from store import db, slots
+from store import db, paces, slots
 from tasks.app import make_app
 from tasks.controller import Controller
 from tasks.drain import Drain, drain
@@ -50,6 +50,7 @@ def run(settings: Settings, families: str, cores: Sequence[int] | None) -> int:
     slot = take_slot(settings, served, cores)
     log.info("slot.started", slot=slot.slot_id, cores=slot.cores, families=served)
     controller = Controller(settings, slot, served)
+    controller.pace.learn(paces.load(controller.conn.get()))
     nudge = Nudge()
 
     def wake(family: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from store import paces
 from tasks import keeper
 from tasks.controller import Controller
 from tasks.drain import drain
@@ -64,3 +65,18 @@ def test_a_slot_that_was_removed_ends_its_process(
     assert ended == [(os.getpid(), signal.SIGTERM)]
     controller.stop()
     wait_for(threads, 10)
+
+
+def test_what_a_slot_has_measured_is_there_for_the_next(
+    slot: OpenSlot, database_url: str, conn: psycopg.Connection
+) -> None:
+    controller = slot(lease_seconds=0.3)
+    submit(database_url, [text(n) for n in range(30)], model="echo-slow")
+    drain(controller)
+    threads = keep(controller)
+    try:
+        wait_until(lambda: paces.load(conn))
+    finally:
+        controller.stop()
+        wait_for(threads, 10)
+    assert paces.load(conn)["echo-slow"] == controller.pace.seconds["echo-slow"] > 0.01

@@ -38,3 +38,21 @@ def test_a_chunk_holds_a_bounded_time_of_work(lane: Lane, seconds: float, size: 
 
 def test_an_unmeasured_model_has_no_size() -> None:
     assert Pace().sizes(Lane.BULK) == {}
+
+
+def test_what_others_measured_is_where_a_slot_begins() -> None:
+    pace = Pace()
+    pace.measured("own", parts=1, seconds=1.0)
+    pace.learn({"own": 9.0, "other": 2.0})
+    assert pace.seconds == {"own": 1.0, "other": 2.0}
+    pace.measured("other", parts=1, seconds=4.0)
+    assert 2.0 < pace.seconds["other"] < 4.0
+
+
+def test_only_what_was_measured_anew_is_passed_on() -> None:
+    pace = Pace()
+    pace.learn({"other": 2.0})
+    assert pace.take_fresh() == {}
+    pace.measured("own", parts=1, seconds=1.0)
+    assert pace.take_fresh() == {"own": 1.0}
+    assert pace.take_fresh() == {}
