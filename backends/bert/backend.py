@@ -7,6 +7,7 @@ once, failing one part without the others.
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -49,6 +50,9 @@ class BertBackend(Backend):
 
     max_batch_tokens: ClassVar[int] = 1024
     max_rows: ClassVar[int] = 8
+    # Of a bulk batch while somebody is expected to ask: with all-MiniLM-L6-v2 a native call of 0.016 s on one
+    # core of 2023, at 0.95 of the rate of whole batches.
+    short_batch_tokens: ClassVar[int] = 128
     padded: ClassVar[bool] = True
 
     def __init__(self, model: BertModel, tokenizer: BertTokenizer, encoder: Encoder) -> None:
@@ -110,7 +114,8 @@ class BertBackend(Backend):
 
     def run(self, feed: Feed) -> Iterator[Event]:
         """Compute parts until the feed is closed and nothing is in hand."""
-        desk = Desk(Budget(max_tokens=self.max_batch_tokens, max_rows=self.max_rows, padded=self.padded))
+        budget = Budget(max_tokens=self.max_batch_tokens, max_rows=self.max_rows, padded=self.padded)
+        desk = Desk(budget, short=replace(budget, max_tokens=min(budget.max_tokens, self.short_batch_tokens)))
         while True:
             desk.drop(feed.cancelled())
             parts = feed.take(desk.room, wait=0.0 if desk.busy else None)

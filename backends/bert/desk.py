@@ -1,10 +1,13 @@
 """The rows that wait for a native call, and which go next: interactive ones, then bulk ones in windows.
 
 Bulk rows are sorted by length within a window and a window is finished before the next begins, so that
-no row waits for ever. Of the interactive parts the one with the fewest rows left goes first.
+no row waits for ever. Of the interactive parts the one with the fewest rows left goes first. For a while
+after one, bulk rows go in short batches, since who has asked often asks again.
 """
 
 from collections.abc import Collection
+from math import inf
+from time import monotonic
 
 from backends.bert.memo import key_of
 from backends.bert.packing import Batch, Budget, Row
@@ -13,13 +16,17 @@ from backends.bert.work import Work
 WINDOW_ROWS = 512
 # A first guess at the rows of a part, until some have been seen: a part may hold one row or hundreds.
 FIRST_GUESS_ROWS = 32.0
+# So long after an interactive part the next one is expected.
+EXPECTED_SECONDS = 2.0
 
 
 class Desk:
-    """Works by the key of their part, and their rows."""
+    """Works by the key of their part, and their rows. `short` is what a bulk batch may hold while somebody
+    is expected to ask."""
 
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+    def __init__(self, budget: Budget, short: Budget) -> None:
+        self._budget, self._short = budget, short
+        self._expected_until = -inf
         self._works: dict[int, Work] = {}
         self._urgent: dict[int, list[Row]] = {}  # of each interactive part, sorted
         self._window: list[Row] = []  # sorted
@@ -42,6 +49,7 @@ class Desk:
         ids = work.prepared.rows
         rows = [Row(len(ids[at]), key_of(ids[at]), at, work) for at in waiting]
         if work.interactive:
+            self._expected_until = monotonic() + EXPECTED_SECONDS
             self._urgent[work.key] = sorted(rows, key=_by_length)
         else:
             self._ahead += rows
@@ -55,10 +63,13 @@ class Desk:
             if self._urgent[key]:
                 return batch
             del self._urgent[key]
-        if not batch.rows:
-            if not self._window:
-                self._window, self._ahead = sorted(self._ahead, key=_by_length), []
-            batch.fill(self._window)
+        return batch if batch.rows else self._next_bulk_batch()
+
+    def _next_bulk_batch(self) -> Batch:
+        if not self._window:
+            self._window, self._ahead = sorted(self._ahead, key=_by_length), []
+        batch = Batch(self._short if monotonic() < self._expected_until else self._budget)
+        batch.fill(self._window)
         return batch
 
     def end(self, work: Work) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from backends.bert import work
+from backends.bert import desk, work
 from backends.types import Done, Failed, Lane, Part, Progress, Started, decode_result
 from tests.backends.bert.listed_feed import ListedFeed, answers, codes, part, run, vectors
 from tests.backends.bert.shapes import CountingEncoder, backend
@@ -71,6 +71,30 @@ def test_nothing_rides_along_with_an_interactive_part() -> None:
     bulk = [part(key, input=ids(3, first=5 + key)) for key in range(20)]
     run(backend(encoder), [*bulk, part(99, lane=Lane.INTERACTIVE, input=ids(4, first=90))])
     assert [[90, 7, 7, 7]] in encoder.calls
+
+
+def test_bulk_batches_are_short_for_a_while_after_somebody_has_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(desk, "monotonic", lambda: now)
+    encoder = CountingEncoder()
+    subject = backend(encoder)
+    subject.short_batch_tokens = 16  # type: ignore[misc]  # of 64
+
+    def pass_time(feed: ListedFeed) -> None:
+        nonlocal now
+        if len(feed.asked) == 3:
+            feed.parts.append(part(99, lane=Lane.INTERACTIVE, input="who waits"))
+        if len(feed.asked) >= 3:
+            now += 0.5
+
+    run_over = ListedFeed([part(key, input=[[5 + key, *[7] * 7]]) for key in range(60)], pass_time)
+    list(subject.run(run_over))
+    bulk = [sum(map(len, call)) for call in encoder.calls if call[0][1:] == [7] * 7]
+    assert bulk[0] == 64
+    assert bulk.count(16) in (3, 4)  # two seconds of half-second calls
+    assert bulk[-2] == 64
 
 
 def test_the_interactive_part_with_the_fewest_rows_goes_first() -> None:
