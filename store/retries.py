@@ -35,7 +35,7 @@ WITH first AS (
 ), again AS MATERIALIZED (
     SELECT item.n AS old, (row_number() OVER (ORDER BY item.n) - 1)::int AS n, custom_id, body
     FROM first JOIN item ON item.job_id = first.id LEFT JOIN outcome ON outcome.n = item.n
-    WHERE coalesce(succeeded, 0) < parts
+    WHERE coalesce(succeeded, 0) < item.parts
 ), part AS MATERIALIZED (
     SELECT again.n AS item_n, position, item_part.body,
            ((SELECT count(*) FROM again) + row_number() OVER (ORDER BY again.n, position) - 1)::int AS n
@@ -46,13 +46,14 @@ WITH first AS (
 ), job AS (
     INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, cores, lane, priority,
                      completion_window, deadline, run_window, timezone, window_open, output_expires_seconds,
-                     meta, retry_of, webhook_url, state, ready, items, parts)
+                     meta, retry_of, webhook_url, state, ready, items, parts, note)
     SELECT %(suffix)s, CASE view WHEN 'batch' THEN 'batch' ELSE 'job' END, project_id, %(key_id)s, endpoint,
            %(family)s, %(model)s, %(cores)s, lane, %(priority)s, completion_window,
            now() + make_interval(secs => %(deadline_seconds)s::float8), run_window, timezone,
            run_window IS NULL, output_expires_seconds, meta, id, webhook_url, 'queued',
            run_window IS NULL AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = %(model)s),
-           size.items, size.items + size.more
+           size.items, size.items + size.more,
+           'waits for its window ' || run_window || ' (' || timezone || ')'
     FROM first CROSS JOIN size WHERE size.items > 0
     RETURNING id
 ), progress AS (

@@ -59,36 +59,6 @@ def test_a_job_of_a_file_waits_to_be_validated(wait_for: WaitFor) -> None:
     assert (row.state, row.ready, row.deadline) == (JobState.VALIDATING, False, None)
 
 
-@pytest.mark.parametrize("order", ["asc", "desc"])
-def test_pages_follow_each_other_without_gap(wait_for: WaitFor, new_job: NewJobOf, order: str) -> None:
-    ids = [new_job(1, view=view) for view in ("batch", "job", "batch", "call", "batch")]
-    seen: list[int] = []
-    after, has_more = None, True
-    while has_more:
-        rows, has_more = wait_for(jobs.page, 1, None, after, 2, order)
-        seen += [row.id for row in rows]
-        after = rows[-1].suffix
-    assert seen == (ids if order == "asc" else ids[::-1])
-
-
-def test_pages_hold_one_view_of_one_project(wait_for: WaitFor, new_job: NewJobOf) -> None:
-    new_job(1, view="call")
-    batch = new_job(1, view="batch")
-    rows, has_more = wait_for(jobs.page, 1, "batch", None, 10)
-    assert ([row.id for row in rows], has_more) == ([batch], False)
-    assert wait_for(jobs.page, 2, None, None, 10) == ([], False)
-    assert wait_for(jobs.page, 1, None, "unknown", 10) == ([], False)
-
-
-def test_counts_are_items(
-    conn: Conn, wait_for: WaitFor, new_job: NewJobOf, take: Callable[..., Claim]
-) -> None:
-    job = new_job(5)
-    rows = [records.PartResult(n, status, 0, b"") for n, status in enumerate((200, 200, 400))]
-    records.record(conn, take(default_size=5).ref, rows, lease_seconds=30, chunk_done=False)
-    assert wait_for(jobs.counts, wait_for(jobs.load, job)) == (5, 2, 1)
-
-
 def test_a_call_that_nobody_computes_is_cancelled_at_once(wait_for: WaitFor, new_job: NewJobOf) -> None:
     job = wait_for(jobs.request_cancel, new_job(1, view="call"))
     assert job.state == JobState.CANCELLED

@@ -1,0 +1,99 @@
+"""Items with their states, claims, strikes and errors, in pages."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from store import chunks, item_states, jobs, records
+from store.chunks import Claim
+from store.item_states import ItemRow
+from store.items import NewItem
+from store.records import PartResult
+from store.states import ItemState
+
+Conn = psycopg.Connection[Any]
+WaitFor = Callable[..., Any]
+
+
+@pytest.fixture
+def job(new_job: Callable[..., int]) -> int:
+    """Items a to e; b has two parts, numbered 1 and 5."""
+    more = {"b": (b"b1",)}
+    return new_job([NewItem(custom_id=name, body=b"", more_bodies=more.get(name, ())) for name in "abcde"])
+
+
+@pytest.fixture
+def listed(wait_for: WaitFor, job: int) -> Callable[..., list[ItemRow]]:
+    def page(**asked: Any) -> list[ItemRow]:
+        row = wait_for(jobs.load, job)
+        rows: list[ItemRow] = wait_for(item_states.page, row, **({"limit": 100} | asked))[0]
+        return rows
+
+    return page
+
+
+def states(rows: list[ItemRow]) -> dict[str, str]:
+    return {row.custom_id: str(row.state) for row in rows}
+
+
+def test_states_follow_claims_and_results(
+    conn: Conn, take: Callable[..., Claim], listed: Callable[..., list[ItemRow]]
+) -> None:
+    assert set(states(listed()).values()) == {"pending"}
+    claim = take(default_size=4)
+    rows = [PartResult(0, 200, 7, b""), PartResult(1, 200, 1, b""), PartResult(2, 400, 0, b"why")]
+    records.record(conn, claim.ref, rows, lease_seconds=30, chunk_done=False)
+    found = listed()
+    assert states(found) == {
+        "a": "succeeded", "b": "running", "c": "errored", "d": "running", "e": "pending",
+    }  # fmt: skip
+    assert [(row.units, row.error) for row in found[:3]] == [(7, None), (1, None), (0, b"why")]
+    assert [row.attempts for row in found] == [1, 1, 1, 1, 0]
+    chunks.release(conn, [claim.ref])
+    assert states(listed())["d"] == "pending"
+
+
+def test_what_is_left_of_an_ended_job_has_its_end(conn: Conn, job: int, listed: Callable[..., Any]) -> None:
+    conn.execute("UPDATE job SET state = 'expired', ended_at = now() WHERE id = %s", (job,))
+    assert set(states(listed()).values()) == {"expired"}
+
+
+def test_claims_and_strikes_are_those_of_all_parts_of_an_item(
+    conn: Conn, job: int, take: Callable[..., Claim], listed: Callable[..., list[ItemRow]]
+) -> None:
+    take(default_size=5)
+    last = take(default_size=5)  # part 5, the second of item b
+    for _ in range(2):
+        chunks.release(conn, [last.ref])
+        again = chunks.reclaim(
+            conn, slot_id=1, families=["echo"], lanes=["bulk"], cores=1, lease_seconds=30, only_model=None
+        )
+        assert again is not None
+        last = again
+    records.strike(conn, job, 1, "engine_crashed: SIGABRT")
+    records.strike(conn, job, 5, "engine_crashed: SIGSEGV")
+    found = {row.custom_id: row for row in listed()}
+    assert (found["b"].attempts, found["b"].strikes) == (3, 2)
+    assert found["b"].strike_reason == "engine_crashed: SIGSEGV"
+    assert (found["a"].attempts, found["a"].strikes, found["a"].strike_reason) == (1, 0, None)
+
+
+def test_pages_hold_the_states_that_are_asked_for(
+    conn: Conn, job: int, wait_for: WaitFor, take: Callable[..., Claim]
+) -> None:
+    rows = [PartResult(n, 400 if n in (0, 3) else 200, 0, b"") for n in range(6)]
+    records.record(conn, take(default_size=6).ref, rows, lease_seconds=30, chunk_done=True)
+    row = wait_for(jobs.load, job)
+    asked = {"limit": 1, "states": [ItemState.ERRORED]}
+    first, more = wait_for(item_states.page, row, **asked)
+    second, last = wait_for(item_states.page, row, after=first[0].n, **asked)
+    assert [item.custom_id for item in (*first, *second)] == ["a", "d"]
+    assert (more, last) == (True, False)
+
+
+def test_an_item_is_found_by_its_custom_id(job: int, wait_for: WaitFor) -> None:
+    row = wait_for(jobs.load, job)
+    assert wait_for(item_states.find, row, "c").n == 2
+    assert wait_for(item_states.find, row, "nobody") is None
