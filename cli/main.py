@@ -21,6 +21,7 @@ from cli import (
     prune,
     queues,
     up,
+    webhooks,
     worker,
     workers,
 )
@@ -44,6 +45,7 @@ app.command("embed")(embed.embed)
 app.add_typer(batch.app, name="batch")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(keys.app, name="keys")
 app.command("queues")(queues.queues)
 app.command("workers")(workers.workers)
