@@ -12,6 +12,7 @@ import msgspec
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from api.schemas.jobs import JobObject
 from api.schemas.lists import Page
 from api.wire import JSON
 
@@ -22,6 +23,11 @@ REF = "#/components/schemas/{name}"
 BINARY: Schema = {"type": "string", "format": "binary"}
 TEXT: Schema = {"type": "string"}
 ANY: Schema = {}
+
+_OF_CALLS = {
+    "Prefer": "respond-async: answer 202 with the job, not with its result",
+    "Idempotency-Key": "the same key and body get the job of the first request",
+}
 
 # What `describes` leaves for `document` in an operation; neither is in the document.
 _COMPONENTS, _RESPONSES = "x-components", "x-responses"
@@ -50,6 +56,7 @@ _UNDESCRIBED = {"200": {"description": "Done."}}
 def describes(
     *,
     body: Described | None = None,
+    optional: bool = False,
     form: Schema | None = None,
     reply: Described = ANY,
     page_of: type[msgspec.Struct] | None = None,
@@ -61,14 +68,14 @@ def describes(
 ) -> dict[str, Any]:
     """The `openapi_extra` of a route.
 
-    `body` is its JSON body, or `form` the schema of its multipart form. `reply` comes with `status` as
-    `media`; `page_of` is the reply that lists such objects. `also` are replies of other statuses, `headers`
-    request headers and what they mean. `open_door`: it needs no key.
+    `body` is its JSON body, which may be left out if `optional`, or `form` the schema of its multipart form.
+    `reply` comes with `status` as `media`; `page_of` is the reply that lists such objects. `also` are replies
+    of other statuses, `headers` request headers and what they mean. `open_door`: it needs no key.
     """
     components: dict[str, Schema] = {}
     described: dict[str, Any] = {_COMPONENTS: components}
     if body is not None:
-        described["requestBody"] = _content(JSON, _schema_of(body, components)) | {"required": True}
+        described["requestBody"] = _content(JSON, _schema_of(body, components)) | {"required": not optional}
     if form is not None:
         described["requestBody"] = _content("multipart/form-data", form) | {"required": True}
     schema = _page_schema(page_of, components) if page_of else _schema_of(reply, components)
@@ -86,6 +93,11 @@ def describes(
     return described
 
 
+def describes_call(*, body: Described, reply: Described, media: str = JSON) -> dict[str, Any]:
+    """As `describes`, for the single calls of `api/calls.py`: any of them may be answered with its job."""
+    return describes(body=body, reply=reply, media=media, also={202: JobObject}, headers=_OF_CALLS)
+
+
 def form_of(file_field: str, fields: Mapping[str, Schema] | None = None, *required: str) -> Schema:
     """The schema of a multipart form with one file."""
     properties = {file_field: BINARY, **(fields or {})}
@@ -100,8 +112,10 @@ def is_described(route: APIRoute) -> bool:
 def document(routes: Sequence[APIRoute]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the routes. Raises ValueError where two structs share a name."""
     made: dict[str, Any] = get_openapi(title="Batchyard", version=version("batchyard"), routes=routes)
-    # FastAPI's own schemas are those of its 422, which is a 400 in the envelope here (`api/errors.py`).
-    schemas: dict[str, Schema] = {"Error": _ERROR}
+    # Of FastAPI's own schemas those of parameters stay, not those of its 422: `api/errors.py` makes it a 400.
+    schemas: dict[str, Schema] = made.get("components", {}).get("schemas", {}) | {"Error": _ERROR}
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
     for operations in made["paths"].values():
         for operation in operations.values():
             _add(schemas, operation.pop(_COMPONENTS, {}))

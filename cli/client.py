@@ -16,7 +16,6 @@ PART_BYTES = 32 * 1024**2  # a larger file goes up in parts of this size, so tha
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Object = dict[str, Any]
-Param = str | int | list[str]  # a list is sent as the same parameter again and again
 
 
 class ServiceUnreachable(CommandFailed):
@@ -58,7 +57,7 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def get(self, path: str, **params: Param) -> Object:
+    def get(self, path: str, **params: str | int) -> Object:
         return self._object("GET", path, params=params)
 
     def post(self, path: str, body: Object | None = None) -> Object:

@@ -33,7 +33,13 @@ def list_jobs(
     """List jobs, the newest first."""
     from cli.job_facts import print_jobs
 
-    asked = {"status": status, "model": model, "endpoint": endpoint, "kind": kind, "after": after}
+    asked = {
+        "status": ",".join(status or ()),
+        "kind": ",".join(kind or ()),
+        "model": model,
+        "endpoint": endpoint,
+        "after": after,
+    }
     with connect(url, api_key) as client:
         page = client.get("/v1/jobs", limit=limit, **{name: value for name, value in asked.items() if value})
     if as_json:
@@ -106,18 +112,19 @@ def results(
         bool, typer.Option("--continue", "-c", help="Go on behind the last line of the file.")
     ] = False,
     after: Annotated[int, typer.Option(min=-1, help="Begin behind the item of this number.")] = -1,
-    merged: Annotated[
-        bool, typer.Option("--merged", help="Take the results of retries in place of failures.")
+    include_retries: Annotated[
+        bool, typer.Option("--include-retries", help="Results of retries in place of what failed.")
     ] = False,
     url: UrlOption = DEFAULT_URL,
     api_key: KeyOption = None,
 ) -> None:
-    """Fetch results, errors among them, as JSON lines in the order of the items; also while the job runs."""
+    """Fetch results, errors among them, as JSON lines in the order of the items. While the job runs: as far
+    as all items before have ended, so that --continue leaves no gap."""
     from cli.watch import FINAL
 
     if go_on and output is None:
         raise typer.BadParameter("it goes on with a file: name one with -o", param_hint="--continue")
-    options = {"merged": "true"} if merged else {}
+    options = {"include_retries": "true"} if include_retries else {}
     with connect(url, api_key) as client:
         job = client.get(f"/v1/jobs/{job_id}")
         if output is None:

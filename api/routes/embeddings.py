@@ -6,6 +6,8 @@ from typing import Self
 from fastapi import APIRouter, Request, Response
 
 from api.calls import Call, answer_call
+from api.openapi import describes_call
+from api.schemas.embeddings import EmbeddingBody, EmbeddingList
 from backends.embeddings import EmbeddingRequest, check_input_count, cut_request
 from configs.models import ModelSpec
 from configs.settings import Settings
@@ -19,7 +21,7 @@ SECONDS_PER_BYTE = 2e-6  # of a small model on one core; texts of any model comp
 router = APIRouter()
 
 
-@router.post(ENDPOINT)
+@router.post(ENDPOINT, openapi_extra=describes_call(body=EmbeddingBody, reply=EmbeddingList))
 async def create_embeddings(request: Request) -> Response:
     """Queue the inputs as a job of one item, in parts where there are many."""
     return await answer_call(request, ENDPOINT, EmbeddingCall.parse)

@@ -9,7 +9,7 @@ from api.content import BYTES, file_response
 from api.deps import InReader, InServices, InSubmitter
 from api.file_store import add_file, find_file
 from api.multipart import read_form
-from api.openapi import BINARY, describes, form_of
+from api.openapi import BINARY, Schema, describes, form_of
 from api.paging import After, Order
 from api.schemas.expiry import LONGEST, SHORTEST, expiry_of_form, lifetime
 from api.schemas.files import PURPOSES, DeletedFile, FileObject, check_purpose, file_object
@@ -18,7 +18,7 @@ from api.wire import reply
 from store import files
 from store.db import borrow
 
-UPLOAD_FIELDS = {
+UPLOAD_FIELDS: dict[str, Schema] = {
     "purpose": {"type": "string", "enum": list(PURPOSES)},
     "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
     "expires_after[seconds]": {"type": "integer", "minimum": SHORTEST, "maximum": LONGEST},

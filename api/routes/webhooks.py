@@ -103,7 +103,7 @@ async def delete_endpoint(endpoint_id: str, services: InServices, caller: InSubm
 
 @router.post(
     "/v1/webhook_endpoints/{endpoint_id}/rotate_secret",
-    openapi_extra=describes(body=Rotation, reply=EndpointWithSecret),
+    openapi_extra=describes(body=Rotation, optional=True, reply=EndpointWithSecret),
 )
 async def rotate_endpoint_secret(
     endpoint_id: str, request: Request, services: InServices, caller: InSubmitter
@@ -150,7 +150,9 @@ async def retrieve_secret(services: InServices, caller: InAdmin) -> Response:
         return reply(secret_object(await webhooks.project_secret(conn, caller.project_id)))
 
 
-@router.post("/v1/webhook_secret/rotate", openapi_extra=describes(body=Rotation, reply=SecretObject))
+@router.post(
+    "/v1/webhook_secret/rotate", openapi_extra=describes(body=Rotation, optional=True, reply=SecretObject)
+)
 async def rotate_secret(request: Request, services: InServices, caller: InAdmin) -> Response:
     """A new secret for the project; the old one signs beside it for 24 hours if that is asked."""
     keep_old = await _keeps_old_secret(request)
