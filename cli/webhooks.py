@@ -68,7 +68,15 @@ def delete(endpoint_id: EndpointArgument, url: UrlOption = DEFAULT_URL, api_key:
 
 
 @app.command()
-def test(
+def enable(endpoint_id: EndpointArgument, url: UrlOption = DEFAULT_URL, api_key: KeyOption = None) -> None:
+    """Send events to a receiver again that has been disabled. What it missed is for `replay`."""
+    with connect(url, api_key) as client:
+        client.post(f"{ENDPOINTS}/{endpoint_id}", {"enabled": True})
+    typer.echo(f"enabled {endpoint_id}")
+
+
+@app.command("test")
+def send_test(
     endpoint_id: EndpointArgument,
     event: Annotated[str | None, typer.Option("--event", help="Default: the first that it asks for.")] = None,
     url: UrlOption = DEFAULT_URL,
@@ -159,10 +167,7 @@ def secret(
 
 
 def _line(delivery: "Object") -> str:
-    attempts = f"{delivery['attempt_count']} attempts"
-    outcome = delivery["error"] or (
-        f"{delivery['status_code']}" if delivery["status_code"] else "not yet tried"
-    )
-    return "  ".join(
-        (delivery["id"], delivery["state"], delivery["event_type"], delivery["job_id"], attempts, outcome)
-    )
+    facts = [delivery[name] for name in ("id", "state", "event_type", "job_id")]
+    tried = delivery["error"] or delivery["status_code"]
+    outcome = f"{delivery['attempt_count']} attempts, the last: {tried}" if tried else "not yet attempted"
+    return "  ".join([*facts, outcome])

@@ -1,7 +1,6 @@
 """Webhooks through the official client: API, slot, dispatcher, deliverer and receiver, all real."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -9,38 +8,24 @@ import openai
 import pytest
 from openai import OpenAI
 
-from store.embedded.services import EmbeddedServices
 from store.webhooks import EVENT_TYPES
 from tests.fixtures.processes import wait_until
 from tests.fixtures.receiver import Answer, Receiver, receiving
-from tests.fixtures.stack import Stack, running_stack
+from tests.fixtures.stack import Stack
 
 SECONDS = 60.0
 
 
-@pytest.fixture(scope="module")
-def hooked(database_factory: Callable[[], str], open_folder: Path) -> Iterator[Stack]:
-    """A service whose webhooks may go to loopback."""
-    url = database_factory()
-    with (
-        EmbeddedServices(open_folder / "hooked-redis", database_url=url, durable=False) as own,
-        running_stack(
-            open_folder / "hooked", url, own.redis_url, deliverer=True, webhook_allow="127.0.0.0/8"
-        ) as started,
-    ):
-        yield started
-
-
 @pytest.fixture
-def openai_client(hooked: Stack) -> Iterator[OpenAI]:
-    with hooked.client() as client:
+def openai_client(hooked_stack: Stack) -> Iterator[OpenAI]:
+    with hooked_stack.client() as client:
         yield client
 
 
 @pytest.fixture
-def http(hooked: Stack) -> Iterator[httpx.Client]:
+def http(hooked_stack: Stack) -> Iterator[httpx.Client]:
     """For what is ours, of which the official client knows nothing."""
-    with httpx.Client(base_url=f"{hooked.url}/v1", timeout=SECONDS, trust_env=False) as client:
+    with httpx.Client(base_url=f"{hooked_stack.url}/v1", timeout=SECONDS, trust_env=False) as client:
         yield client
 
 
