@@ -22,10 +22,12 @@ from tasks.submit import Caller
 log = structlog.get_logger(__name__)
 
 FRESH_SECONDS = 1.0
-# A single call goes by numbers of this age, and has them refreshed behind it; a larger submission waits for
-# fresh ones.
+# A single call goes by numbers that are so much older, and has them refreshed behind it; a larger submission
+# waits for fresh ones.
 STALE_SECONDS = 5.0
-# Counting takes at most this share of the time, however many jobs are open.
+# Counting takes 3 µs per open job. With very many of them numbers count as fresh for longer, so that counting
+# takes this share of the time at most; more only where somebody would be refused.
+USUAL_SHARE = 0.05
 MOST_SHARE = 0.2
 RETRY_SECONDS = 10
 
@@ -41,7 +43,7 @@ class Limits:
         self._arrived: Counter[int] = Counter()  # submitted since that query began
         self._arriving: Counter[int] = Counter()  # let in, and being submitted
         self._counted_at = float("-inf")  # when that query began
-        self._rest_until = float("-inf")
+        self._took = 0.0
         self._counting: asyncio.Task[None] | None = None
 
     async def admit(self, caller: Caller, items: int) -> None:
@@ -67,10 +69,10 @@ class Limits:
             self._arriving -= Counter({caller.key_id: items})
 
     async def _make_sure(self, caller: Caller, items: int) -> None:
-        age = time.monotonic() - self._counted_at
-        if age > (STALE_SECONDS if items <= 1 else FRESH_SECONDS):
+        late = time.monotonic() - self._counted_at - max(FRESH_SECONDS, self._took / USUAL_SHARE)
+        if late > (STALE_SECONDS if items <= 1 else 0):
             await self._count()
-        elif age > FRESH_SECONDS:
+        elif late > 0:
             self._start_counting()
         if self._refusal(caller, items) is not None:
             await self._count()  # much of what was let in may be done
@@ -103,15 +105,13 @@ class Limits:
         return self._counting
 
     async def _run_count(self) -> None:
-        await asyncio.sleep(max(0.0, self._rest_until - time.monotonic()))
+        await asyncio.sleep(max(0.0, self._counted_at + self._took / MOST_SHARE - time.monotonic()))
         begun, before = time.monotonic(), self._arrived.copy()
         async with borrow(self._pool) as conn:
             self._queued = await queued_items(conn)
         self._total = sum(self._queued.values())
         self._arrived -= before
-        self._counted_at = begun
-        took = time.monotonic() - begun
-        self._rest_until = begun + took / MOST_SHARE
+        self._counted_at, self._took = begun, time.monotonic() - begun
 
 
 def _note_failure(counting: asyncio.Task[None]) -> None:

@@ -18,33 +18,32 @@ from psycopg.rows import class_row
 Dimension = Literal["key", "day", "endpoint"]
 
 # Items of several parts have a result with all of them, and an error with one. Only where some of a job's
-# items may have neither, or several errors, do its results have to be read.
-_IS_SPLIT = "{job}.parts <> {job}.items AND {job}.items > 1 AND (done < {job}.parts OR failed > 0)"
-_ITEMS = f"""
-CASE WHEN {{job}}.parts = {{job}}.items THEN done
-     WHEN {{job}}.items = 1 THEN (failed > 0 OR done = {{job}}.parts)::int
-     WHEN {_IS_SPLIT} THEN counted.items
-     ELSE {{job}}.items END"""
-_ERRORS = f"""
-CASE WHEN {{job}}.parts = {{job}}.items THEN failed
-     WHEN {{job}}.items = 1 THEN (failed > 0)::int
-     WHEN {_IS_SPLIT} THEN counted.errors
-     ELSE 0 END"""
-_USED = f"""
-SELECT {{job}}.key_id, ({{job}}.created_at AT TIME ZONE 'UTC')::date AS day, {{job}}.endpoint,
-       {_ITEMS} AS items, {_ERRORS} AS errors, units, cpu_ms
-FROM {{job}} JOIN job_progress ON job_progress.job_id = {{job}}.id
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE recorded.failed > 0 OR recorded.done = item.parts) AS items,
-           count(*) FILTER (WHERE recorded.failed > 0) AS errors
+# items may have neither, or several errors, do its results have to be read (`counted`, an array of both
+# numbers): nearly never.
+_COUNTED = """
+CASE WHEN {job}.parts <> {job}.items AND {job}.items > 1 AND (done < {job}.parts OR failed > 0) THEN (
+    SELECT ARRAY[count(*) FILTER (WHERE recorded.failed > 0 OR recorded.done = item.parts),
+                 count(*) FILTER (WHERE recorded.failed > 0)]
     FROM (
         SELECT coalesce(item_part.item_n, result.n) AS n,
                count(*) AS done, count(*) FILTER (WHERE status <> 200) AS failed
-        FROM result LEFT JOIN item_part USING (job_id, n)
-        WHERE result.job_id = {{job}}.id AND {_IS_SPLIT} GROUP BY 1
+        FROM result LEFT JOIN item_part USING (job_id, n) WHERE result.job_id = {job}.id GROUP BY 1
     ) AS recorded
-    JOIN item ON item.job_id = {{job}}.id AND item.n = recorded.n
-) AS counted"""
+    JOIN item ON item.job_id = {job}.id AND item.n = recorded.n
+) END"""
+_USED = f"""
+SELECT key_id, day, endpoint, units, cpu_ms,
+       CASE WHEN parts = items THEN done
+            WHEN items = 1 THEN (failed > 0 OR done = parts)::int
+            ELSE coalesce(counted[1], items) END AS items,
+       CASE WHEN parts = items THEN failed
+            WHEN items = 1 THEN (failed > 0)::int
+            ELSE coalesce(counted[2], 0) END AS errors
+FROM (
+    SELECT key_id, (created_at AT TIME ZONE 'UTC')::date AS day, endpoint, items, parts, done, failed, units,
+           cpu_ms, {_COUNTED} AS counted
+    FROM {{job}} JOIN job_progress ON job_progress.job_id = {{job}}.id {{where}}
+) AS one"""
 
 # The columns of jobs that `roll_up` needs, for the RETURNING of a DELETE.
 ROLLED_UP = "id, key_id, endpoint, items, parts, created_at"
@@ -56,7 +55,8 @@ def roll_up(gone: str) -> str:
 rolled_up AS (
     INSERT INTO usage (key_id, day, endpoint, items, errors, units, cpu_ms)
     SELECT key_id, day, endpoint, sum(items), sum(errors), sum(units), sum(cpu_ms)
-    FROM ({_USED.format(job=gone)}) AS used GROUP BY key_id, day, endpoint ORDER BY key_id, day, endpoint
+    FROM ({_USED.format(job=gone, where="")}) AS used
+    GROUP BY key_id, day, endpoint ORDER BY key_id, day, endpoint
     ON CONFLICT (key_id, day, endpoint) DO UPDATE SET
         items = usage.items + excluded.items, errors = usage.errors + excluded.errors,
         units = usage.units + excluded.units, cpu_ms = usage.cpu_ms + excluded.cpu_ms
@@ -93,9 +93,9 @@ WITH used AS (
     SELECT key_id, day, endpoint, sum(items) AS items, sum(errors) AS errors, sum(units) AS units,
            sum(cpu_ms) AS cpu_ms
     FROM (
-        {used} WHERE job.created_at >= %(start)s::date AND job.created_at < %(end)s::date + 1 {of_jobs}
+        {used}
         UNION ALL
-        SELECT key_id, day, endpoint, items, errors, units, cpu_ms FROM usage
+        SELECT key_id, day, endpoint, units, cpu_ms, items, errors FROM usage
         WHERE day BETWEEN %(start)s AND %(end)s
     ) AS one {of_key}
     GROUP BY key_id, day, endpoint
@@ -130,13 +130,15 @@ async def summed(
     """Sums over the jobs submitted from the day `start` to the day `end`, both included, a row for each
     combination of the dimensions in `by`. None for `project_id` is every project, for `key_id` every key.
 
-    Reads each job of that time, a second for about a million.
+    Reads each job of the project: two seconds for a million.
     """
+    conditions = ["WHERE created_at >= %(start)s::date AND created_at < %(end)s::date + 1"]
+    if project_id is not None:
+        conditions.append("project_id = %(project)s")
     columns = [column for dimension in _COLUMNS if dimension in by for column in _COLUMNS[dimension]]
     grouped = ", ".join(columns)
     statement = _SUMMED.format(
-        used=_USED.format(job="job"),
-        of_jobs="" if project_id is None else "AND job.project_id = %(project)s",
+        used=_USED.format(job="job", where=" AND ".join(conditions)),
         of_key="" if key_id is None else "WHERE key_id = %(key)s",
         of_project="" if project_id is None else "WHERE project_id = %(project)s",
         named="".join(f"{column} AS {_NAMES.get(column, column)}, " for column in columns),

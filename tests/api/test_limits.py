@@ -132,6 +132,7 @@ def test_numbers_are_refreshed_behind_a_call_and_before_a_large_submission(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "USUAL_SHARE", float("inf"))
 
     async def use(door: Limits, pool: Any) -> None:
         await door.admit(ANOTHER, 1)
