@@ -88,8 +88,7 @@ WHERE lease_until >= now() GROUP BY family ORDER BY family
 _PAUSES = """
 SELECT model_pause.model, reason, paused_at, probe_at, probes,
        (SELECT count(*) FROM job
-        WHERE state IN ('queued', 'running') AND ended_at IS NULL AND NOT ready
-          AND job.model = model_pause.model) AS jobs
+        WHERE state IN ('queued', 'running') AND ended_at IS NULL AND job.model = model_pause.model) AS jobs
 FROM model_pause ORDER BY model_pause.model
 """
 _BETWEEN = """

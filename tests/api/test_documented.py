@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from api.app import ROUTERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
-NAMED = re.compile(r"`(GET|POST|DELETE) (/[\w/{}]*)`")
+NAMED = re.compile(r"`(GET|POST|DELETE) (/[\w/{}.]*)`")
 
 
 def plain(path: str) -> str:
