@@ -133,15 +133,15 @@ async def submit_call(
     """
 
     async def submit() -> Submitted:
-        await services.limits.admit(caller, 1)
-        return await services.submitter.call(
-            endpoint=endpoint,
-            bodies=call.bodies,
-            spec=spec,
-            caller=caller,
-            expected_seconds=call.expected_seconds,
-            terms=terms,
-        )
+        async with services.limits.room(caller, 1):
+            return await services.submitter.call(
+                endpoint=endpoint,
+                bodies=call.bodies,
+                spec=spec,
+                caller=caller,
+                expected_seconds=call.expected_seconds,
+                terms=terms,
+            )
 
     return await submit_once(
         services, caller, identity, submit, waits=terms.awaited, announced=terms.announced

@@ -46,14 +46,6 @@ class Limits:
         self._took = 0.0
         self._counting: asyncio.Task[None] | None = None
 
-    async def admit(self, caller: Caller, items: int) -> None:
-        """Let `items` in that are as good as submitted. Where submitting takes its time: `room`.
-
-        Raises `ApiError` (too_many_queued_items), `DatabaseUnavailable`.
-        """
-        await self._make_sure(caller, items)
-        self._arrived[caller.key_id] += items
-
     @asynccontextmanager
     async def room(self, caller: Caller, items: int) -> AsyncIterator[None]:
         """Hold room for `items` while the block submits them; a block that raises has submitted nothing.

@@ -128,6 +128,7 @@ class Submitter:
             model=spec.name,
             cores=spec.cores,
             lane=Lane.INTERACTIVE,
+            priority=min(0, caller.priority_cap),
             expected_seconds=expected_seconds,
             meta=dict(terms.metadata) if terms.metadata is not None else None,
             webhook_url=terms.webhook_url,

@@ -44,9 +44,15 @@ def queue(url: str, items: int, *, key: int = 1, done: int = 0) -> None:
         )
 
 
+async def admit(door: Limits, caller: Caller, items: int) -> None:
+    """Submit what needs no time."""
+    async with door.room(caller, items):
+        pass
+
+
 async def refusal(door: Limits, caller: Caller, items: int) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        await door.admit(caller, items)
+        await admit(door, caller, items)
     return caught.value
 
 
@@ -58,8 +64,8 @@ def test_a_key_at_its_limit_is_told_the_numbers_and_when_to_come_back(database_u
         assert refused.code == "too_many_queued_items"
         assert refused.headers == {"retry-after": "10"}
         assert "85 items queued; 16 more would exceed its limit of 100" in refused.message
-        await door.admit(LIMITED, 15)
-        await door.admit(ANOTHER, 1_000)
+        await admit(door, LIMITED, 15)
+        await admit(door, ANOTHER, 1_000)
 
     with_limits(database_url, use)
 
@@ -71,7 +77,7 @@ def test_what_is_being_submitted_counts_until_it_is_seen_in_the_database(databas
             assert "60 items queued; 41 more would exceed its limit of 100" in refused.message
             queue(database_url, 60)
         assert "60 items" in (await refusal(door, LIMITED, 41)).message  # and not 120
-        await door.admit(LIMITED, 40)
+        await admit(door, LIMITED, 40)
 
     with_limits(database_url, use)
 
@@ -82,7 +88,7 @@ def test_a_submission_that_fails_leaves_no_trace(database_url: str) -> None:
             async with door.room(LIMITED, 100):
                 raise ZeroDivisionError
         await pool.close()  # the numbers at hand must do
-        await door.admit(LIMITED, 100)
+        await admit(door, LIMITED, 100)
 
     with_limits(database_url, use)
 
@@ -108,7 +114,7 @@ def test_callers_at_once_share_what_is_left(database_url: str) -> None:
 def test_who_calls_one_after_the_other_is_never_refused_for_what_is_done(database_url: str) -> None:
     async def use(door: Limits, pool: Any) -> None:
         for _ in range(30):  # far more than the limit within a second, each done before the next
-            await door.admit(Caller(key_id=1, max_queued_items=2), 1)
+            await admit(door, Caller(key_id=1, max_queued_items=2), 1)
 
     with_limits(database_url, use)
 
@@ -120,10 +126,10 @@ def test_a_call_costs_no_query_while_the_numbers_are_fresh(
     monkeypatch.setattr(limits, "STALE_SECONDS", 60.0)
 
     async def use(door: Limits, pool: Any) -> None:
-        await door.admit(ANOTHER, 1)
+        await admit(door, ANOTHER, 1)
         await pool.close()  # nothing can be asked any more
         for _ in range(1_000):
-            await door.admit(ANOTHER, 1)
+            await admit(door, ANOTHER, 1)
 
     with_limits(database_url, use)
 
@@ -135,7 +141,7 @@ def test_numbers_are_refreshed_behind_a_call_and_before_a_large_submission(
     monkeypatch.setattr(limits, "USUAL_SHARE", float("inf"))
 
     async def use(door: Limits, pool: Any) -> None:
-        await door.admit(ANOTHER, 1)
+        await admit(door, ANOTHER, 1)
         begun, go_on = asyncio.Event(), asyncio.Event()
 
         async def count(conn: Any) -> dict[int, int]:
@@ -144,9 +150,9 @@ def test_numbers_are_refreshed_behind_a_call_and_before_a_large_submission(
             return {1: 60}
 
         monkeypatch.setattr(limits, "queued_items", count)
-        await door.admit(ANOTHER, 1)  # returns while counting is yet to end
+        await admit(door, ANOTHER, 1)  # returns while counting is yet to end
         await asyncio.wait_for(begun.wait(), 30)
-        large = asyncio.create_task(door.admit(LIMITED, 41))
+        large = asyncio.create_task(admit(door, LIMITED, 41))
         await asyncio.sleep(0)
         assert not large.done()
         go_on.set()
@@ -160,7 +166,7 @@ def test_the_whole_service_has_a_limit_too(database_url: str) -> None:
     queue(database_url, 900, key=2)
 
     async def use(door: Limits, pool: Any) -> None:
-        await door.admit(ANOTHER, 100)
+        await admit(door, ANOTHER, 100)
         refused = await refusal(door, LIMITED, 101)
         assert "This API key" in refused.message  # its own limit is named first
         assert "The service has 900 items queued" in (await refusal(door, ANOTHER, 101)).message
@@ -171,7 +177,7 @@ def test_the_whole_service_has_a_limit_too(database_url: str) -> None:
 def test_keys_without_a_limit_of_their_own_get_that_of_the_settings(database_url: str) -> None:
     async def use(door: Limits, pool: Any) -> None:
         assert "limit of 10" in (await refusal(door, ANOTHER, 11)).message
-        await door.admit(LIMITED, 11)
+        await admit(door, LIMITED, 11)
 
     with_limits(database_url, use, max_queued_items_per_key=10)
 
