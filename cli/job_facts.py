@@ -5,7 +5,7 @@ from datetime import datetime
 import typer
 
 from cli.client import Object
-from cli.progress import duration
+from cli.progress import counted, duration
 from cli.service import print_json
 from cli.tables import print_table
 from cli.watch import FINAL, complaints
@@ -88,7 +88,7 @@ def _position(before: int | None) -> str | None:
     """How many jobs are before this one; 0 is the next."""
     if before is None:
         return None
-    return f"{before:,} jobs before it" if before else "next in the queue"
+    return f"{counted(before, 'job')} before it" if before else "next in the queue"
 
 
 def _eta(job: Object) -> str | None:

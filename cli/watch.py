@@ -5,7 +5,7 @@ from typing import Literal
 
 from cli.client import Client, Object, ServiceUnreachable
 from cli.exit_codes import ExitCode
-from cli.progress import Meter
+from cli.progress import Meter, counted
 
 FINAL = frozenset({"completed", "failed", "cancelled", "expired"})
 PATIENCE_SECONDS = 60.0  # a service that restarts is back long before
@@ -79,6 +79,8 @@ def _show(job: Object, meter: Meter) -> None:
     counts = job["request_counts"]
     done, total = counts["completed"] + counts["failed"], counts["total"]
     note = job.get("note") or WORDS.get(job["status"])
+    if before := job.get("queue_position"):
+        note = f"{note}, {counted(before, 'job')} before it"
     if done == total and note:
         done, total = 0, None
     meter.update(done, total or None, note=note)

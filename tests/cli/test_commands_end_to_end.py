@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, rows_of
 from tests.fixtures.stack import Stack
 
 
@@ -95,3 +95,39 @@ def test_an_unknown_model_and_an_unknown_job_are_one_line_each(run: Run) -> None
         assert done.code == 1
         assert done.err.startswith("batchyard: ")
         assert done.err.count("\n") == 1
+
+
+def test_failed_items_are_retried_and_read_with_the_first_results(run: Run, tmp_path: Path) -> None:
+    lines = [
+        {
+            "custom_id": f"r{n}",
+            "url": "/v1/embeddings",
+            "method": "POST",
+            "body": {"model": "echo", "input": text},
+        }
+        for n, text in enumerate(["a", "", "c"])
+    ]
+    path, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first = run("batch", "submit", path, "--wait").out.splitlines()[0].replace("batch_", "job_")
+    assert run("jobs", "results", first, "-o", output).code == 0
+    assert run("jobs", "results", first, "-o", output, "--continue").code == 0
+    assert [row["custom_id"] for row in rows_of(output.read_text())] == ["r0", "r1", "r2"]
+    waited = run("jobs", "retry", first, "--wait", "--json")
+    retried = json.loads(waited.out)
+    assert (waited.code, retried["retry_of"], retried["request_counts"]["total"]) == (4, first, 1)
+    assert f"retried as   {retried['id']}" in run("jobs", "show", first).out
+    merged = rows_of(run("jobs", "results", first, "--include-retries").out)
+    assert [row["response"]["status_code"] for row in merged] == [200, 400, 200]
+    listed = run("jobs", "list", "--status", "completed", "--model", "echo", "--kind", "batch", "--json")
+    assert first in [job["id"] for job in json.loads(listed.out)["data"]]
+    assert run("jobs", "delete", retried["id"]).code == 0
+    assert run("jobs", "show", retried["id"]).code == 1
+
+
+def test_an_operator_sees_the_whole(run: Run) -> None:
+    [row] = run("queues").out.splitlines()[1:2]
+    assert row.startswith("echo")
+    assert run("workers").out.splitlines()[1].startswith("slot_")
+    assert run("prune", "--dry-run").out.startswith("would be deleted:")
+    assert run("models", "resume", "echo").out == "echo: it was not paused\n"
