@@ -104,12 +104,12 @@ class Settings(BaseSettings):
     keep_calls_hours: float = Field(
         24.0, ge=0, description="how long ended awaited calls are kept, with their results; 0: for ever"
     )
+    keep_events_days: float = Field(
+        30.0, ge=0, description="how long events of webhooks are kept, with their deliveries; 0: for ever"
+    )
 
     webhook_allow: str | None = Field(
         None, description="private networks that webhooks may go to, such as 127.0.0.0/8,10.1.0.0/16"
-    )
-    keep_events_days: float = Field(
-        30.0, ge=0, description="how long events of webhooks are kept, with their deliveries; 0: for ever"
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
