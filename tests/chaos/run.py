@@ -75,7 +75,6 @@ class Run:
     job_ids: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    webhooks: bool = True
 
     def client(self, key: int) -> httpx.Client:
         return httpx.Client(
@@ -94,7 +93,7 @@ class Run:
             thread.start()
             stack.callback(thread.end)
         for job in self.plan.jobs:
-            url = self.receiver.url if job.own_webhook and self.webhooks else None
+            url = self.receiver.url if job.own_webhook else None
             self.job_ids.append(submit(clients[job.key], job, url))
         for number, planned in enumerate(self.plan.faults):
             time.sleep(planned.pause)
@@ -110,9 +109,6 @@ class Run:
         types = ["job.completed", "batch.completed"]
         body = {"name": "chaos", "url": self.receiver.url, "event_types": types}
         reply = client.post("/v1/webhook_endpoints", json=body)
-        if reply.status_code in (404, 405):  # TEMPORARY: until webhooks are there
-            self.webhooks = False
-            return
         assert reply.status_code == 200, reply.text
         self.secrets.append(reply.json()["signing_secret"])
 
@@ -135,8 +131,6 @@ class Run:
             for job, job_id in zip(self.plan.jobs, self.job_ids, strict=True):
                 self.violations += check_job(client, conn, job, job_id)
             self.violations += check_rest(conn)
-            if not self.webhooks:
-                return
             self._await_deliveries(conn)
             (own,) = conn.execute("SELECT webhook_secret FROM project WHERE id = 1").fetchone() or (None,)
             secrets = [*self.secrets, *([own] if own else [])]

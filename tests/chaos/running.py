@@ -12,7 +12,7 @@ import psutil
 
 from tests.fixtures.up import COMMAND, end, wait_for_ready_line
 
-# What each child of `up` has in its command line.
+# What each child of `up` is called, or has in its command line.
 PROCESSES = {
     "slot": "worker",
     "api": "api",
@@ -77,8 +77,7 @@ class Running:
         found = []
         for child in psutil.Process(self._process.pid).children():
             with suppress(psutil.Error):
-                command = child.cmdline()
-                if PROCESSES[kind] in command or any(w.endswith("/" + PROCESSES[kind]) for w in command[:1]):
+                if PROCESSES[kind] in (child.name(), *child.cmdline()):
                     found.append(child.pid)
         return found
 
