@@ -1,14 +1,16 @@
 """Back-pressure: nobody queues more items than a limit allows, nobody is refused for what is done."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from fastapi.testclient import TestClient
 
 from api import limits
+from api.app import create_app
 from api.errors import ApiError
 from api.limits import Limits
 from configs.settings import Settings
@@ -190,3 +192,33 @@ def test_more_than_ever_fits_is_not_worth_a_retry(database_url: str) -> None:
         assert "never fit" in refused.message
 
     with_limits(database_url, use)
+
+
+@pytest.fixture
+def limited(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[TestClient]:
+    """An API, called with a key that may have three items queued. Nobody computes."""
+    settings = Settings(home=tmp_path, database_url=database_url, redis_url=redis_url)
+    with TestClient(create_app(settings)) as client:
+        for wanted in ({"name": "first"}, {"name": "limited", "max_queued_items": 3}):
+            key = client.post("/v1/keys", json=wanted).json()["key"]
+            client.headers["authorization"] = f"Bearer {key}"
+        yield client
+
+
+def test_a_key_with_too_much_queued_is_refused_on_every_way_in(limited: TestClient) -> None:
+    work = {"endpoint": "/v1/embeddings", "model": "echo"}
+    requests = [{"body": {"input": "x"}}] * 4
+    lines = b'{"custom_id": "a", "body": {"input": "x"}}\n' * 4
+    file = limited.post("/v1/files", files={"file": ("in.jsonl", lines)}, data={"purpose": "batch"}).json()
+    for path in ("/v1/jobs", "/v1/batches"):
+        for source in ({"requests": requests}, {"input_file_id": file["id"]}):
+            refused = limited.post(path, json={**work, **source})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_queued_items")
+            assert "4 more would exceed its limit of 3" in refused.json()["error"]["message"]
+            assert refused.headers["retry-after"].isdecimal()
+    made = limited.post("/v1/jobs", json={**work, "requests": requests[:3]})
+    assert made.status_code == 200, made.text
+    call, later = {"model": "echo", "input": "x"}, {"prefer": "respond-async"}
+    assert limited.post("/v1/embeddings", json=call, headers=later).status_code == 429
+    limited.post(f"/v1/jobs/{made.json()['id']}/cancel")  # makes room at once
+    assert limited.post("/v1/embeddings", json=call, headers=later).status_code == 202
