@@ -14,8 +14,8 @@ T = TypeVar("T")
 JSON = "application/json"
 LARGE_BYTES = 256 * 1024  # from here on JSON takes milliseconds, which nobody else should wait for
 
-# msgspec writes "<what> - at `$.<where>`".
-_PLACED = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?", re.DOTALL)
+# msgspec writes "<what> - at `$.<where>`", of a key of an object "<what> - at `key` in `$.<where>`".
+_PLACED = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<where>.*)`)?", re.DOTALL)
 _FIELD = re.compile(r"Object (?P<kind>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 _WRONG_TYPE = re.compile(r"Expected `[^`]*`, got `[^`]*`")
 

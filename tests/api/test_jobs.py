@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from openai import OpenAI
 
-from tests.fixtures.batches import ENDED, GOOD, line, run, upload
+from tests.fixtures.batches import GOOD, line, run, upload
+from tests.fixtures.jobs import finished
 from tests.fixtures.stack import Stack
 
 
@@ -20,16 +21,6 @@ from tests.fixtures.stack import Stack
 def http(stack: Stack) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"{stack.url}/v1", timeout=30) as client:
         yield client
-
-
-def finished(http: httpx.Client, job_id: str, seconds: float = 30.0) -> dict[str, Any]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        job: dict[str, Any] = http.get(f"/jobs/{job_id}").json()
-        if job["status"] in ENDED:
-            return job
-        time.sleep(0.1)
-    raise TimeoutError(f"{job_id} is still {job['status']}: {job['note']}")
 
 
 def test_inline_requests_become_a_file_and_a_job(http: httpx.Client) -> None:
