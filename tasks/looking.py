@@ -7,7 +7,7 @@ import structlog
 
 from backends.errors import LoadFailed
 from backends.types import Lane
-from store import chunks, items, lifecycle, watch
+from store import chunks, items, lifecycle, turns, watch
 from tasks.controller import Controller
 from tasks.pace import CUT_UNMEASURED
 from tasks.signals import Answered
@@ -29,6 +29,7 @@ class Looker:
     def __init__(self, controller: Controller) -> None:
         self._c = controller
         self._dry: set[Question] = set()
+        self._yields = False  # to another model, whose turn it is
         self.look_at = self.found_at = self._reclaim_at = time.monotonic()
 
     @property
@@ -61,6 +62,7 @@ class Looker:
         if now >= self.look_at:
             self.poked()
             self.look_at = now + LOOK_SECONDS
+            self._yields = self._is_anothers_turn()
         if now >= self._reclaim_at and self._reclaim():
             return
         question = next(self._open_questions(), None)
@@ -95,7 +97,19 @@ class Looker:
         return None
 
     def _bulk_room(self, model: str | None) -> bool:
-        return model is None or self._c.works[model].room() > 0
+        return model is None or (self._c.works[model].room() > 0 and not self._yields)
+
+    def _is_anothers_turn(self) -> bool:
+        """Whether bulk work of another model than the one in hand goes next: then nothing is added to that,
+        so that it ends. Else a model would keep a slot for as long as there is work for it."""
+        model = self._bulk_model()
+        if model is None:
+            return False
+        c = self._c
+        following = turns.next_model(
+            c.conn.get(), families=c.families, lanes=[Lane.BULK], cores=len(c.slot.cores), loaded=model
+        )
+        return following not in (None, model)
 
     def _claim(self, lane: Lane, only_model: str | None) -> bool:
         """Claim one chunk of `lane`; False when there is none."""
@@ -115,6 +129,7 @@ class Looker:
             shares=SHARES_PER_SLOT * c.peers if c.peers > 1 else 1,
         )
         if claim is not None:
+            self._yields = self._yields and only_model is not None
             self._take_in(claim)
         return claim is not None
 
