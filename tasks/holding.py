@@ -130,11 +130,12 @@ class Holding:
         return chunk.open
 
     def requeue(self, suspects: Collection[int]) -> None:
-        """The engine is gone: everything that it had waits again, `suspects` and older ones to run alone."""
+        """The engine is gone: everything that it had waits again, `suspects` and older ones to run alone,
+        those of now after those of before."""
         self._suspected.update(key for key in suspects if key in self.parts)
         for queue in (*self.waiting.values(), self.suspects):
             queue.clear()
-        for key in self.parts:
+        for key in sorted(self.parts, key=lambda key: (key in suspects, key)):
             self._enqueue(key)
 
     def count(self, lane: Lane) -> int:

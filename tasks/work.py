@@ -27,6 +27,7 @@ from tasks.probation import Trial
 
 log = structlog.get_logger(__name__)
 
+MOST_PAUSE_SECONDS = 30.0
 SILENT_DEATHS = 5  # without a result between them, nor a part in flight: the model's fault, not its parts'
 ITEMS_SHOWN = 8  # in a line of the log
 
@@ -59,6 +60,8 @@ class Work:
         self._settings, self._pace, self._lanes = settings, pace, lanes
         self._launcher = Launcher(spec, settings, cores)
         self._deaths = self._silent_deaths = 0  # in a row, without a result between them
+        self._lone_deaths = 0  # of engines with a suspect alone and no known reason, without a result of one
+        self._suspects_at = 0.0
         self._alone = False  # the part in the engine must have no company
         self.let_go = LetGo()
         self._cpu_seconds = 0.0  # of the engine, that are accounted for
@@ -126,10 +129,11 @@ class Work:
         else:
             interactive = 0 if self._lanes.bulk_turn else len(holding.waiting[Lane.INTERACTIVE])
             parts = holding.take(Lane.INTERACTIVE, interactive)
-            if not parts and empty:
+            suspects = bool(holding.suspects) and time.monotonic() >= self._suspects_at
+            if suspects and not parts and empty:
                 parts = holding.take_suspect()
                 self._alone = bool(parts)
-            if not holding.suspects and not self._alone:  # else the engine must run empty first
+            if not suspects:  # else the engine must run empty first
                 parts += holding.take(Lane.BULK, engine.room)
         engine.feed(parts)
 
@@ -185,6 +189,7 @@ class Work:
             held = self.holding.parts.get(event.key)
             self.passed = self.passed if held is None else held.part
             self.computed = True
+            self._lone_deaths = 0 if self._alone else self._lone_deaths
             self.breaker.succeeded()
             return self.holding.finish(
                 event.key, status=200, units=event.units, data=event.data, more=event.more
@@ -232,13 +237,21 @@ class Work:
             raise LoadFailed(f"its engine keeps ending by itself: {error.message}", code="model_load_failed")
         struck = error.in_flight or (held if self._alone else frozenset())
         self._forget_engine(suspects=(error.in_flight or held) if at_fault or self._deaths > 1 else ())
-        if self._deaths > 1:
-            self._launcher.wait(min(30.0, 0.1 * 2**self._deaths))
+        self._slow_down(at_fault and bool(error.in_flight))
         if self.trial is not None:
             self.trial.interrupted()
         return Death(
             end=end, at_fault=at_fault, struck=struck & self.holding.parts.keys() if at_fault else frozenset()
         )
+
+    def _slow_down(self, known: bool) -> None:
+        """After an end for an unknown reason, wait: ever longer, while nothing is computed. It is known where
+        somebody got a strike. A suspect that ends its engine so waits by itself: others go on."""
+        if self._alone and not known and self.trial is None and not self.holding.aside:
+            self._lone_deaths += 1
+            self._suspects_at = time.monotonic() + min(MOST_PAUSE_SECONDS, 0.2 * 2**self._lone_deaths)
+        elif self._deaths > 1 and not known:
+            self._launcher.wait(min(MOST_PAUSE_SECONDS, 0.1 * 2**self._deaths))
 
     def _forget_engine(self, suspects: Collection[int]) -> None:
         self.engine = None

@@ -110,7 +110,7 @@ def test_a_suspect_stays_one_through_the_next_crash() -> None:
     holding.requeue({first.key, second.key})
     assert holding.take_suspect() == [first]
     holding.requeue({first.key})
-    assert holding.take_suspect() + holding.take_suspect() == [first, second]
+    assert holding.take_suspect() + holding.take_suspect() == [second, first]
     assert holding.take(Lane.BULK, 5) == [third]
 
 
