@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bulk_io, calls, claims, embeddings, start, whole_path
+from benchmarks import bulk_io, calls, claims, control_plane, embeddings, noop, start, whole_path
 from benchmarks.candidates import ENVIRONMENTS, ROOT, python_of
 
 CACHE = ROOT / ".cache" / "benchmarks"
@@ -14,20 +14,26 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "whole-path": whole_path.run,
     "bulk-io": bulk_io.run,
     "calls": calls.run,
+    "noop": noop.run,
     "claims": claims.run,
+    "control-plane": control_plane.run,
     "start": start.run,
 }
 
 
-def make_peers() -> None:
-    """The peers' environments, once: torch and friends, a gigabyte each."""
-    for requirements in sorted((ROOT / "benchmarks" / "requirements").glob("*.txt")):
-        folder = ENVIRONMENTS / requirements.stem
+# The peers' environments that a benchmark needs, by the names of their requirements.
+PEERS = {"embeddings": ("infinity", "torch"), "noop": ("queues",)}
+
+
+def make_peers(names: Sequence[str]) -> None:
+    """Environments of peers, once; those with torch are a gigabyte each."""
+    for name in names:
+        requirements, folder = ROOT / "benchmarks" / "requirements" / f"{name}.txt", ENVIRONMENTS / name
         if (folder / "bin" / "python").exists():
             continue
         print(f"making {folder.relative_to(ROOT)} with the peers of {requirements.name}: minutes", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [python_of(requirements.stem), "-m", "pip", "install", "--quiet"]
+        pip = [python_of(name), "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "-r", str(requirements)], check=True)
 
 
@@ -49,9 +55,8 @@ def main() -> int:
         return 2
     CACHE.mkdir(parents=True, exist_ok=True)
     describe_machine()
-    if "embeddings" in names:
-        make_peers()
     for name in names:
+        make_peers(PEERS.get(name, ()))
         print(f"\n=== {name}", flush=True)
         BENCHMARKS[name](CACHE)
     return 0

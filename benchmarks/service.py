@@ -14,6 +14,7 @@ import psutil
 from benchmarks.candidates import ROOT
 
 START_SECONDS = 120
+PARTS = ("api", "dispatch", "worker", "deliver")  # children of `up`
 SPECS = "name: echo-384\nfamily: echo\noptions: {dimensions: 384}\n"
 
 
@@ -39,7 +40,8 @@ class Service:
 
 def kind(command: list[str]) -> str:
     text = " ".join(command)
-    for name in ("engine_child", "postgres", "redis-server", "main api", "main dispatch", "main worker"):
+    names = ("engine_child", "postgres", "redis-server", *(f"main {name}" for name in PARTS))
+    for name in names:
         if name in text:
             return name.removeprefix("main ").removesuffix("_child")
     return "up"

@@ -36,10 +36,10 @@ def _one_slot(all_texts: list[str], folder: Path, cache: Path, core: int) -> flo
     """Bare engine and whole path in turns, on one core; returns the path's median wall seconds."""
     ratios, walls = [], []
     with running(fresh_home(cache), folder.parent, slots=f"{core}-{core}") as service:  # one slot, one core
-        _warm_up(service)
+        warm_up(service)
         for _ in range(TURNS):
             bare = _bare([f"000 {text}" for text in all_texts], folder, cache, [core])[0]
-            wall, spent = _batch(service, all_texts)
+            wall, spent = embedding_batch(service, all_texts)
             total = sum(spent.values())
             ratios.append(total / bare)
             walls.append(wall)
@@ -52,8 +52,8 @@ def _one_slot(all_texts: list[str], folder: Path, cache: Path, core: int) -> flo
 
 def _two_slots(one: float, all_texts: list[str], folder: Path, cache: Path, cores: list[int]) -> None:
     with running(fresh_home(cache), folder.parent, slots=",".join(f"{c}-{c}" for c in cores)) as service:
-        _warm_up(service)
-        two = median(_batch(service, all_texts)[0] for _ in range(TURNS))
+        warm_up(service)
+        two = median(embedding_batch(service, all_texts)[0] for _ in range(TURNS))
     alone = _bare(all_texts, folder, cache, cores[:1])[1]
     together = _bare(all_texts, folder, cache, cores)[1]
     print(
@@ -76,14 +76,14 @@ def _bare(all_texts: list[str], folder: Path, cache: Path, cores: list[int]) -> 
     return costs[0], wall
 
 
-def _warm_up(service: Service) -> None:
+def warm_up(service: Service) -> None:
     """Every slot loads its engine."""
     client = OpenAI(base_url=f"{service.url}/v1", api_key="any")
     for number in range(4):
         client.embeddings.create(model=MODEL, input=[f"warm up {number} {n}" for n in range(600)])
 
 
-def _batch(service: Service, all_texts: list[str]) -> tuple[float, dict[str, float]]:
+def embedding_batch(service: Service, all_texts: list[str]) -> tuple[float, dict[str, float]]:
     """(wall seconds, CPU-seconds by process) from upload to the output file, read.
 
     The texts differ from batch to batch by a mark at their front, so that no slot remembers a vector.
