@@ -12,6 +12,7 @@ from api.auth import KeyMissing, Keys, is_loopback
 from api.errors import ApiError
 from store import keys
 from store.db import borrow, open_pool
+from store.keys import NewKey
 from tasks.submit import Caller
 
 SECRET = "sk-a-secret-of-some-length"
@@ -79,6 +80,60 @@ def test_a_revoked_key_stops_working_after_a_moment(
             conn.execute("UPDATE api_key SET revoked_at = now() WHERE name = 'bootstrap'")
         with pytest.raises(ApiError):
             await door.caller(f"Bearer {SECRET}")
+
+    with_keys(database_url, use)
+
+
+def test_a_key_made_elsewhere_counts_at_once_where_anybody_may_still_call(database_url: str) -> None:
+    async def use(door: Keys, pool: Any) -> None:
+        for header in (None, "Bearer any"):
+            assert await door.caller(header) == Caller()
+        async with borrow(pool) as conn:
+            made = await keys.create(conn, NewKey(name="new", project="search", scopes=["read"]), SECRET)
+        caller = await door.caller(f"Bearer {SECRET}")  # and is nobody else's for a moment
+        assert caller.project_id > 1
+        assert caller.scopes == {"read"}
+        assert made.project == "search"
+
+    with_keys(database_url, use)
+
+
+def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(door: Keys, pool: Any) -> None:
+        await door.start(SECRET)
+        find = keys.find_by_secret
+
+        async def find_and_revoke(conn: Any, secret: str) -> Any:
+            found = await find(conn, secret)
+            await conn.execute("UPDATE api_key SET revoked_at = now()")
+            door.forget()
+            return found
+
+        monkeypatch.setattr(keys, "find_by_secret", find_and_revoke)
+        await door.caller(f"Bearer {SECRET}")
+        monkeypatch.setattr(keys, "find_by_secret", find)
+        async with borrow(pool) as conn:
+            await keys.ensure(conn, "another-secret", "another")  # the door stays closed
+        with pytest.raises(ApiError):
+            await door.caller(f"Bearer {SECRET}")
+
+    with_keys(database_url, use)
+
+
+def test_a_caller_is_what_its_key_says(database_url: str) -> None:
+    async def use(door: Keys, pool: Any) -> None:
+        wanted = NewKey(
+            name="new", project="default", scopes=["submit", "admin"], priority_cap=-5, weight=2,
+            requests_per_minute=7, max_queued_items=8,
+        )  # fmt: skip
+        async with borrow(pool) as conn:
+            await keys.create(conn, wanted, SECRET)
+        assert await door.caller(f"Bearer {SECRET}") == Caller(
+            key_id=2, scopes=frozenset({"submit", "admin"}), priority_cap=-5, requests_per_minute=7,
+            max_queued_items=8,
+        )  # fmt: skip
 
     with_keys(database_url, use)
 
