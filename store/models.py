@@ -37,24 +37,24 @@ _START_TRIALS = f"""
 WITH due AS (
     SELECT model, probes FROM model_pause WHERE probe_at <= now() FOR NO KEY UPDATE SKIP LOCKED
 ), candidate AS (
-    SELECT due.model, due.probes, waiting.id, family, count(*) OVER (PARTITION BY due.model) AS jobs,
+    SELECT due.model, due.probes, waiting.id, family, suffix, count(*) OVER (PARTITION BY due.model) AS jobs,
            row_number() OVER (PARTITION BY due.model ORDER BY waiting.id) - 1 AS place
     FROM due CROSS JOIN LATERAL (
-        SELECT id, family FROM job
+        SELECT id, family, suffix FROM job
         WHERE model = due.model AND state IN ('queued', 'running') AND ended_at IS NULL AND {IS_TIMELY}
           AND (next_part < parts OR EXISTS (
               SELECT FROM chunk WHERE job_id = job.id AND chunk.state = 'running' AND lease_until < now()))
         ORDER BY id LIMIT {CANDIDATES}
     ) AS waiting
 ), chosen AS (
-    SELECT model, id, family FROM candidate WHERE place = mod(probes, jobs)
+    SELECT model, id, family, suffix FROM candidate WHERE place = mod(probes, jobs)
 ), readied AS (
     UPDATE job SET ready = true FROM chosen WHERE job.id = chosen.id
 )
 UPDATE model_pause SET trial_job_id = chosen.id, probes = model_pause.probes + 1,
                        probe_at = now() + {_UNTIL_TRIAL.format(probes="model_pause.probes + 1")}
 FROM chosen WHERE model_pause.model = chosen.model
-RETURNING model_pause.model, chosen.id AS job_id, chosen.family
+RETURNING model_pause.model, chosen.id AS job_id, chosen.family, chosen.suffix
 """
 _TELL_HELD = f"""
 UPDATE job SET note = reason FROM (
@@ -85,6 +85,7 @@ class Trial:
 
     model: str
     job_id: int
+    suffix: str
     family: str
 
 

@@ -177,6 +177,7 @@ class Submitter:
         with map_errors():
             async with self._pool.connection() as conn:
                 job_id = await jobs.insert_validating(conn, row)
+        log.info("job.submitted", job=suffix, view=job.view, file=job.input_file_id)
         await self._signals.poke_dispatcher()
         return Submitted(job_id=job_id, suffix=suffix)
 

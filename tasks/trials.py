@@ -19,6 +19,6 @@ class Trials:
     def step(self, conn: psycopg.Connection) -> bool:
         """True if there may be more jobs that do not say yet why they wait."""
         for trial in models.start_trials(conn):
-            log.info("model.on_trial", model=trial.model, job=trial.job_id)
+            log.info("model.on_trial", model=trial.model, job=trial.suffix)
             self._signals.poke(trial.family)
         return models.tell_held(conn) == models.CANDIDATES
