@@ -114,7 +114,8 @@ class Controller:
         return engine.model, engine.runtime
 
     def in_hand(self) -> bool:
-        return any(not work.idle for work in self.works.values())
+        """Whether engines have something to do, or do what nobody wants any more."""
+        return any(not work.idle or len(work.let_go) for work in self.works.values())
 
     def wake_later(self) -> None:
         """Send the wake-up that carries on from a drain whose time is up. Lost with Redis: see `Keeper`."""
