@@ -26,20 +26,21 @@ class JobFilter:
     retry_of: int | None = None
 
     def conditions(self) -> list[str]:
-        """One for each filter that is set, so that the planner sees what is asked, and nothing else."""
+        """One for each filter that is set but the states, so that the planner sees what is asked, and
+        nothing else."""
         tests = {
             "views": "view = ANY (%(views)s)",
-            "states": "state = ANY (%(states)s)",
             "model": "model = %(model)s",
             "endpoint": "endpoint = %(endpoint)s",
             "created_after": "created_at >= %(created_after)s",
             "created_before": "created_at < %(created_before)s",
             "retry_of": "retry_of = %(retry_of)s",
         }
-        found = [test for name, test in tests.items() if getattr(self, name) is not None]
-        if self.states is not None and FINAL_JOB_STATES.isdisjoint(self.states):
-            found.append("ended_at IS NULL")  # there is an index of what is open
-        return found
+        return [test for name, test in tests.items() if getattr(self, name) is not None]
+
+    @property
+    def is_of_open_jobs(self) -> bool:
+        return self.states is not None and FINAL_JOB_STATES.isdisjoint(self.states)
 
     def values(self) -> dict[str, Any]:
         return vars(self) | {
@@ -60,15 +61,39 @@ async def page(
 
     An unknown `after_suffix` gives an empty page.
     """
-    beyond = ">" if order == "asc" else "<"
-    conditions = ["project_id = %(project)s", *wanted.conditions()]
-    if after_suffix is not None:
-        conditions.append(
-            f"id {beyond} (SELECT id FROM job WHERE suffix = %(after)s AND project_id = %(project)s)"
-        )
-    statement = f"{SELECT_JOB} WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT %(rows)s"
+    statement = (_of_open_jobs if wanted.is_of_open_jobs else _of_jobs)(wanted, order, after_suffix)
     values = wanted.values() | {"project": project_id, "after": after_suffix, "rows": limit + 1}
     async with conn.cursor(row_factory=class_row(JobRow)) as cursor:
         await cursor.execute(statement, values)
         rows = await cursor.fetchall()
     return rows[:limit], len(rows) > limit
+
+
+def _of_jobs(wanted: JobFilter, order: str, after_suffix: str | None) -> str:
+    conditions = ["project_id = %(project)s", *wanted.conditions()]
+    if wanted.states is not None:
+        conditions.append("state = ANY (%(states)s)")
+    conditions += _beyond(order, after_suffix)
+    return f"{SELECT_JOB} WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT %(rows)s"
+
+
+def _beyond(order: str, after_suffix: str | None) -> list[str]:
+    if after_suffix is None:
+        return []
+    sign = ">" if order == "asc" else "<"
+    return [f"id {sign} (SELECT id FROM job WHERE suffix = %(after)s AND project_id = %(project)s)"]
+
+
+def _of_open_jobs(wanted: JobFilter, order: str, after_suffix: str | None) -> str:
+    """Open jobs may be few among many that have ended, or many: their index (ix_job_open) has each state in
+    order. The sum keeps the planner from the index of projects, where all that has ended lies between."""
+    conditions = " AND ".join(
+        ["project_id + 0 = %(project)s", *wanted.conditions(), *_beyond(order, after_suffix)]
+    )
+    by_state = " UNION ALL ".join(
+        f"(SELECT id FROM job WHERE state = '{JobState(state)}' AND ended_at IS NULL AND {conditions} "
+        f"ORDER BY id {order} LIMIT %(rows)s)"
+        for state in sorted(set(wanted.states or ()))
+    )
+    first = f"SELECT id FROM ({by_state}) AS open ORDER BY id {order} LIMIT %(rows)s"
+    return f"{SELECT_JOB} WHERE id = ANY (ARRAY ({first})) ORDER BY id {order}"

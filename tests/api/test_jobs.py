@@ -85,6 +85,31 @@ def test_an_inline_batch_names_a_real_input_file(client: OpenAI, http: httpx.Cli
     assert client.files.retrieve(batch.input_file_id).purpose == "batch"
 
 
+def test_a_job_says_how_it_stands_while_others_are_before_it(http: httpx.Client) -> None:
+    """One slot: what runs has a rate and an ETA from it, what waits has its place."""
+    body = {"endpoint": "/v1/embeddings", "model": "echo-slow"}
+    requests = [{"body": {"input": f"text {n}"}} for n in range(4000)]
+    first, second, third = (
+        http.post("/jobs", json=body | {"requests": requests}).json()["id"] for _ in range(3)
+    )
+    until = time.monotonic() + 60
+    while (running := http.get(f"/jobs/{first}").json())["rate"] is None:
+        assert time.monotonic() < until
+        assert running["status"] not in ("completed", "failed")
+        time.sleep(0.1)
+    assert running["queue_position"] is None
+    assert running["counts"]["running"] > 0
+    left = sum(running["counts"][state] for state in ("pending", "running"))
+    assert running["eta"] == pytest.approx(time.time() + left / running["rate"], abs=10)
+    waiting = [http.get(f"/jobs/{job_id}").json() for job_id in (second, third)]
+    assert [job["status"] for job in waiting] == ["queued", "queued"]
+    assert [job["queue_position"] for job in waiting] == [2, 3]  # behind the rest of the first
+    assert [job["attempts"] for job in (running, *waiting)] == [1, 0, 0]
+    for job_id in (third, second, first):
+        http.post(f"/jobs/{job_id}/cancel")
+    finished(http, first)
+
+
 def test_jobs_are_paged_newest_first(http: httpx.Client) -> None:
     body = {"endpoint": "/v1/embeddings", "model": "echo", "requests": [{"body": {"input": "a"}}]}
     made = [http.post("/jobs", json=body).json()["id"] for _ in range(3)]
