@@ -139,6 +139,11 @@ RETURNING chunk.id AS chunk_id, job.id AS job_id, suffix, view, family, model, e
           epoch, token, losses, EXISTS (SELECT FROM trial) AS trial
 """
 
+_RECHARGE = """
+UPDATE share SET vtime = greatest(0, vtime + %(seconds)s / api_key.weight)
+FROM api_key WHERE api_key.id = key_id AND family = %(family)s AND lane = %(lane)s AND key_id = %(key_id)s
+"""
+
 # Rows are locked by id, as everywhere that several chunks are locked at once.
 _HELD = """
 WITH held AS (
@@ -204,6 +209,15 @@ def claim(
         if columns[0] is not None:
             return Claim(**dict(zip(Claim.__dataclass_fields__, columns, strict=True)))
     return None
+
+
+@map_errors()
+def recharge(conn: Connection[Any], claim: Claim, seconds_per_part: float) -> None:
+    """Corrects the charge for a claim of a model that was not measured then, and was charged at
+    `UNMEASURED_SECONDS`."""
+    seconds = (seconds_per_part - UNMEASURED_SECONDS) * (claim.hi - claim.lo)
+    values = {"family": claim.family, "lane": claim.lane, "key_id": claim.key_id, "seconds": seconds}
+    conn.execute(_RECHARGE, values)
 
 
 @map_errors()

@@ -30,6 +30,7 @@ class Looker:
         self._c = controller
         self._dry: set[Question] = set()
         self._yields = False  # to another model, whose turn it is
+        self._guessed: list[chunks.Claim] = []  # of models whose pace was not known
         self.look_at = self.found_at = self._reclaim_at = time.monotonic()
 
     @property
@@ -63,6 +64,7 @@ class Looker:
             self.poked()
             self.look_at = now + LOOK_SECONDS
             self._yields = self._is_anothers_turn()
+        self._recharge()
         if now >= self._reclaim_at and self._reclaim():
             return
         question = next(self._open_questions(), None)
@@ -130,8 +132,16 @@ class Looker:
         )
         if claim is not None:
             self._yields = self._yields and only_model is not None
+            self._guessed += [] if claim.model in c.pace.seconds else [claim]
             self._take_in(claim)
         return claim is not None
+
+    def _recharge(self) -> None:
+        """Callers pay what their first chunks of a model have cost, once that is known."""
+        pace = self._c.pace.seconds
+        for claim in [claim for claim in self._guessed if claim.model in pace]:
+            chunks.recharge(self._c.conn.get(), claim, pace[claim.model])
+            self._guessed.remove(claim)
 
     def _reclaim(self) -> bool:
         """Take over one chunk whose holder gave no sign of life; when there is none, not for a second.

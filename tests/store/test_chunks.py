@@ -157,6 +157,19 @@ def test_shares_are_seconds_of_compute_not_parts(
     assert got[slow] == pytest.approx(20, abs=1)
 
 
+def test_a_guess_at_a_models_pace_is_made_good(
+    take: Take, new_job: NewJob, new_key: Callable[..., int], conn: psycopg.Connection[Any]
+) -> None:
+    one, other = new_key(2.0), new_key()
+    for key in (one, other):
+        new_job(100, key_id=key)
+    first = take(default_size=32)
+    assert first is not None
+    chunks.recharge(conn, first, 0.001)
+    shares = dict(conn.execute("SELECT key_id, vtime FROM share").fetchall())
+    assert shares == {one: pytest.approx(32 * 0.001 / 2)}
+
+
 def test_a_caller_who_was_away_catches_up_within_bounds(
     take: Take, new_job: NewJob, new_key: Callable[..., int]
 ) -> None:

@@ -30,15 +30,19 @@ def submit_as_another(conn: Conn, database_url: str, bodies: list[dict[str, str]
     return job_id
 
 
+@pytest.mark.slow
 def test_two_keys_with_ten_thousand_items_each_finish_together(
     slot: Callable[..., Controller], conn: Conn, database_url: str
 ) -> None:
     bodies = [text(n) for n in range(ITEMS)]
-    first = submit(database_url, bodies)
-    second = submit_as_another(conn, database_url, bodies)
+    slots = [slot(drain_seconds=120.0) for _ in range(2)]
+    spec = "name: steady\nfamily: echo\noptions:\n  delay_ms: 1\n"
+    (slots[0].settings.specs_folder / "steady.yaml").write_text(spec)
+    first = submit(database_url, bodies, model="steady")
+    second = submit_as_another(conn, database_url, bodies, model="steady")
     with ExitStack() as stack:
-        for _ in range(2):
-            stack.enter_context(draining(slot(drain_seconds=120.0)))
+        for controller in slots:
+            stack.enter_context(draining(controller))
         wait_until(lambda: {state_of(conn, job_id) for job_id in (first, second)} == {"finalizing"}, 120)
     # By what was claimed when the last part of the one was: a time would depend on the machine.
     row = conn.execute("""
