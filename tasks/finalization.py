@@ -61,6 +61,7 @@ class Finalizer:
             if end(conn, job.id, output, error):
                 log.info("job.ended", job=job.suffix, done=job.done, failed=job.failed)
                 self._signals.answered(Answered(job.id))
+                self._signals.poke_deliverers()
                 self._events.state(job.id, COMES_TO.get(job.state, job.state))
                 return True
         except DatabaseUnavailable:

@@ -99,7 +99,7 @@ def retry_after(header: str | None) -> float | None:
     """Seconds from now, of a Retry-After header in either of its forms; None where it has neither."""
     if header is None:
         return None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, float(int(header)))
     with contextlib.suppress(ValueError):
         moment = parsedate_to_datetime(header)

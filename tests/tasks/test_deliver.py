@@ -16,6 +16,7 @@ from openai import OpenAI
 from store import attempts, deliveries, webhooks
 from store.attempts import MOST_PER_RECEIVER
 from store.states import DeliveryState
+from tasks.signals import DELIVER, connect
 from tests.fixtures.processes import wait_until
 from tests.fixtures.receiver import Answer, Received, Receiver, receiving
 from tests.tasks.deliverer import NEVER_AGAIN, SOON, Deliveries, delivering
@@ -303,6 +304,21 @@ def test_a_deliverer_that_stops_gives_back_what_it_could_not_finish(
         receiver.wait_for(1)
     held = events.run(lambda conn: attempts.claim(conn, room=9, lease_seconds=60))
     assert len(held) == 1
+
+
+def test_a_poke_is_heard_at_once(
+    events: Deliveries, receiver: Receiver, run_deliverer: Delivering, redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tasks.deliver.LOOK_SECONDS", 3600.0)
+    with run_deliverer(), connect(redis_url) as client:
+        first = events.event(url=receiver.url)
+        wait_until(lambda: client.publish(DELIVER, b"") > 0, 60, "a deliverer listens")
+        events.wait_for_state(first, "delivered")  # it may have looked when it started
+        for _ in range(3):
+            delivery = events.event(url=receiver.url)
+            client.publish(DELIVER, b"")
+            events.wait_for_state(delivery, "delivered")
 
 
 def test_it_waits_for_postgres_and_goes_on(
