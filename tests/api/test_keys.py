@@ -166,3 +166,15 @@ def test_keys_of_one_project_share_it(admin: TestClient) -> None:
     ).json()
     assert admin.get(f"/v1/files/{stored['id']}", headers=two).status_code == 200
     assert admin.get(f"/v1/files/{stored['id']}").status_code == 404  # of the project `default`
+
+
+def test_no_job_of_a_key_goes_over_its_priority_cap(admin: TestClient) -> None:
+    headers = with_key(admin, priority_cap=-5)
+    work = {"endpoint": "/v1/embeddings", "model": "echo", "requests": [{"body": {"input": "x"}}]}
+    for asked, given in ((50, -5), (0, -5), (-7, -7)):
+        made = admin.post("/v1/jobs", json={**work, "priority": asked}, headers=headers).json()
+        assert made["priority"] == given
+    call = admin.post(
+        "/v1/embeddings", json={"model": "echo", "input": "x"}, headers={**headers, "prefer": "respond-async"}
+    )
+    assert call.json()["priority"] == -5
