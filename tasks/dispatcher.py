@@ -26,7 +26,7 @@ from tasks.retention import Retention
 from tasks.signals import DISPATCH, Signals, connect
 from tasks.trials import Trials
 from tasks.validation import Validator
-from tasks.wakeups import WakeUps, explain
+from tasks.wakeups import Explanations, WakeUps
 from tasks.windows import Windows
 
 log = structlog.get_logger(__name__)
@@ -87,7 +87,7 @@ class Dispatcher:
             self._loop("wake", WakeUps(make_app(settings), signals).repeat),
             self._loop("try", Trials(signals).step, interval=TRIALS_SECONDS),
             self._loop("open and close", Windows().step, interval=WINDOWS_SECONDS),
-            self._loop("explain", explain, interval=EXPLAIN_SECONDS),
+            self._loop("explain", Explanations().step, interval=EXPLAIN_SECONDS),
             self._loop("retain", Retention(settings, blobs).prune, interval=RETENTION_SECONDS),
         ]
 
