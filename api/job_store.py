@@ -85,6 +85,7 @@ async def cancel_job(services: Services, caller: Caller, job_id: str, door: Door
     if job.family:  # slots that hold parts of it look at once
         await services.signals.poke(job.family)
     now = await find_job(services, caller, job_id, door)
+    await services.following.streams.state(job.id, now.state)
     if now.state in FINAL_JOB_STATES and now.state != JobState.CANCELLED:
         message = f"The {door} has ended: it is {now.state}."
         raise ApiError("job_not_cancellable", message, headers=NO_RETRY)

@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 EARLY_MOST = 64
+STOP_SECONDS = 0.1
 
 
 class Answers:
@@ -37,11 +38,12 @@ class Answers:
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        """End the subscription. Asked more than once: redis swallows a cancel while it connects."""
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            _, pending = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+            self._tasks = list(pending)
 
     async def wait(self, job_id: int, seconds: float) -> list[results.ItemResult]:
         """The results of a job's items, once it has ended; none if it failed as a whole.
