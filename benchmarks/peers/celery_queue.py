@@ -12,7 +12,7 @@ REDIS = os.environ["BENCH_REDIS"].replace("unix://", "redis+socket://")
 app = Celery("celery_queue", broker=REDIS, backend=REDIS)
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task(name="count_words")  # type: ignore[untyped-decorator]
 def count_words(text: str) -> int:
     return len(text.split())
 

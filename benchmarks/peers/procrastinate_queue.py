@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 import psycopg
-from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
+from procrastinate import App, PsycopgConnector
 
 from benchmarks.peers.queue_turns import WORKERS, serve
 
@@ -33,12 +33,10 @@ class ProcrastinateQueue:
     def __init__(self) -> None:
         self._conn = psycopg.connect(DATABASE, autocommit=True)
         self._conn.execute("CREATE TABLE IF NOT EXISTS noop_result (number bigint PRIMARY KEY, words int)")
-        self._client = app.with_connector(SyncPsycopgConnector(conninfo=DATABASE))
-        self._client.open()
+        app.open()
         found = self._conn.execute("SELECT to_regclass('procrastinate_jobs')").fetchone()
         if found == (None,):
-            self._client.schema_manager.apply_schema()
-        self._defer = self._client.tasks[count_words.name]
+            app.schema_manager.apply_schema()
         (self._next,) = self._conn.execute(
             "SELECT coalesce(max(number), 0) + 1 FROM noop_result"
         ).fetchone() or (1,)
@@ -50,7 +48,7 @@ class ProcrastinateQueue:
         first, self._next = self._next, self._next + len(texts)
         jobs = [{"number": number, "text": text} for number, text in enumerate(texts, first)]
         for start in range(0, len(jobs), AT_ONCE):
-            self._defer.batch_defer(*jobs[start : start + AT_ONCE])
+            count_words.batch_defer(*jobs[start : start + AT_ONCE])
         while self._count(first) < len(texts):
             time.sleep(LOOK_SECONDS)
         query = "SELECT words FROM noop_result WHERE number >= %s ORDER BY number"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TextIO
 
 WORKERS = int(os.environ.get("BENCH_WORKERS", "1"))
 CALL_PAUSE_SECONDS = 0.01  # the queue is idle, not saturated
@@ -39,21 +39,25 @@ def serve(open_queue: Callable[[], Queue], *workers: Sequence[str]) -> None:
     os.dup2(2, 1)  # what libraries print must not stand between the answers
     queue = open_queue()
     processes = [subprocess.Popen(command) for command in workers]
-    queue.run([text_of(number) for number in range(20)])  # once they answer, they are ready
-    _say(answers, {"ready": True})
-    for line in sys.stdin:
-        asked = json.loads(line)
-        _say(
-            answers,
-            {"seconds": _calls(queue, asked["calls"]) if "calls" in asked else _items(queue, asked["items"])},
-        )
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    try:
+        queue.run([text_of(number) for number in range(20)])  # once they answer, they are ready
+        _say(answers, {"ready": True})
+        for line in sys.stdin:
+            asked = json.loads(line)
+            seconds = _calls(queue, asked["calls"]) if "calls" in asked else _items(queue, asked["items"])
+            _say(answers, {"seconds": seconds})
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            _wait(process)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _calls(queue: Queue, count: int) -> list[float]:
@@ -75,6 +79,6 @@ def _items(queue: Queue, count: int) -> list[float]:
     return [seconds]
 
 
-def _say(answers, value: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
+def _say(answers: TextIO, value: dict[str, object]) -> None:
     answers.write(json.dumps(value) + "\n")
     answers.flush()
