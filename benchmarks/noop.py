@@ -153,7 +153,7 @@ def inline_job(client: httpx.Client, count: int) -> None:
     """A job whose requests come in the call; its results are read."""
     requests = [{"body": {"model": "echo", "input": text_of(number)}} for number in range(count)]
     reply = client.post("/v1/jobs", json={"endpoint": "/v1/embeddings", "requests": requests})
-    _read_results(client, reply, count, look_seconds=0.005)
+    _read_results(client, _wait(client, reply, look_seconds=0.005), count)
 
 
 def file_job(client: httpx.Client, count: int) -> None:
@@ -163,17 +163,30 @@ def file_job(client: httpx.Client, count: int) -> None:
         % (number, text_of(number).encode())
         for number in range(count)
     )
+    begun = time.perf_counter()
     file = client.post("/v1/files", files={"file": ("in.jsonl", lines)}, data={"purpose": "batch"})
     file.raise_for_status()
+    handed_in = time.perf_counter()
     reply = client.post("/v1/jobs", json={"endpoint": "/v1/embeddings", "input_file_id": file.json()["id"]})
-    _read_results(client, reply, count, look_seconds=0.05)
+    job = _wait(client, reply, look_seconds=0.02)
+    ended = time.perf_counter()
+    _read_results(client, job, count)
+    print(
+        f"  {count} items: {handed_in - begun:.2f} s to upload, {ended - handed_in:.2f} s from the job's "
+        f"creation to its end, {time.perf_counter() - ended:.2f} s to read the results"
+    )
 
 
-def _read_results(client: httpx.Client, reply: httpx.Response, count: int, look_seconds: float) -> None:
+def _wait(client: httpx.Client, reply: httpx.Response, look_seconds: float) -> str:
+    """The id of the job that a reply names, once it has ended."""
     reply.raise_for_status()
     job = reply.json()
     while job["status"] not in ("completed", "failed"):
         time.sleep(look_seconds)
         job = client.get(f"/v1/jobs/{job['id']}").raise_for_status().json()
-    results = client.get(f"/v1/jobs/{job['id']}/results").raise_for_status().content
-    assert results.count(b"\n") == count, job
+    return str(job["id"])
+
+
+def _read_results(client: httpx.Client, job_id: str, count: int) -> None:
+    results = client.get(f"/v1/jobs/{job_id}/results").raise_for_status().content
+    assert results.count(b"\n") == count, results[-1000:]
