@@ -31,6 +31,7 @@ CODES: dict[str, ErrorKind] = {
     "not_found": ErrorKind(404, "no such route or object"),
     "method_not_allowed": ErrorKind(405, "the route does not take this method"),
     "model_not_found": ErrorKind(404, "no model of this name"),
+    "idempotency_mismatch": ErrorKind(409, "the Idempotency-Key was used for another request"),
     # keys
     "invalid_api_key": ErrorKind(401, "no API key, or one that is not known"),
     "insufficient_scope": ErrorKind(403, "the API key lacks the scope that this needs"),
