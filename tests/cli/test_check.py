@@ -138,7 +138,7 @@ def test_an_unknown_part_is_a_usage_error(check: Check) -> None:
     assert check("workers").code == ExitCode.USAGE
 
 
-def test_every_part_of_a_running_service_is_found(check: Check, stack: Stack) -> None:
-    settings = {"database_url": stack.database_url, "port": stack.url.rpartition(":")[2]}
+def test_every_part_of_a_running_service_is_found(check: Check, hooked_stack: Stack) -> None:
+    settings = {"database_url": hooked_stack.database_url, "port": hooked_stack.url.rpartition(":")[2]}
     codes = {part: check(part, **settings).code for part in Checked}
     assert codes == dict.fromkeys(Checked, ExitCode.OK)
