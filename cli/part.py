@@ -27,14 +27,12 @@ def settings_of_part(**options: Any) -> "Settings":
 
 
 def check_database(settings: "Settings") -> None:
-    """See that the database is there and has tables, which a part that goes on by itself would only log.
+    """See that the database is there and of this version, which a part that goes on by itself would only log.
 
-    Raises `DatabaseUnavailable`, `NotMigrated`.
+    Raises `DatabaseUnavailable`, `NotMigrated`, `SchemaUnknown`.
     """
-    import socket
-
-    from store import db, slots
+    from store import db, revisions
 
     assert settings.database_url is not None
     with db.connect(settings.database_url, name="batchyard") as conn:
-        slots.count_on(conn, socket.gethostname())
+        revisions.check(conn)

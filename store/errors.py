@@ -2,7 +2,7 @@
 
 StoreError
 ├── DatabaseUnavailable   Postgres cannot be reached, went away, or gave up on a statement; try again
-│   └── NotMigrated       it can be reached, and does not have our tables yet
+│   └── NotMigrated       it can be reached, and does not have our tables yet, or those of an older version
 ├── SchemaUnknown         the database was migrated by a newer (or another) version of this program
 ├── CoresTaken            a slot asked for cores that another slot of this host owns
 ├── KeyTaken              a job of the same API key has this idempotency key
@@ -22,7 +22,7 @@ class DatabaseUnavailable(StoreError):
 
 
 class NotMigrated(DatabaseUnavailable):
-    """The database does not have our tables. It may be migrated any moment."""
+    """The database does not have our tables, or those of an older version. It may be migrated any moment."""
 
     def __init__(self) -> None:
         super().__init__("the database is not migrated; run: batchyard migrate")
