@@ -56,9 +56,9 @@ def states_of(kind: type[State], names: str | None, param: str) -> list[State] |
         raise _unknown(names, param, [state.value for state in kind]) from None
 
 
-def item_states_of(names: str | None) -> list[ItemState] | None:
+def item_states_of(names: str | None) -> list[ItemState]:
     """Raises `ApiError` (invalid_value)."""
-    return states_of(ItemState, names, "state")
+    return states_of(ItemState, names, "state") or list(ItemState)
 
 
 def _views(names: str | None) -> list[View] | None:

@@ -1,14 +1,15 @@
 """Items as a caller sees them: each with its state, which is derived, and what became of it."""
 
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from store.counts import LEFT_OVER
+from store.counts import LEFT_OVER, LIVE
 from store.jobs import JobRow
-from store.states import ItemState
+from store.states import ItemState, JobState
 
 
 @dataclass(kw_only=True)
@@ -29,14 +30,15 @@ class ItemRow:
         self.state = ItemState(self.state)
 
 
-# First the states, for as many items as it takes to fill the page; then what only the page's items need.
-# Results and chunks are looked up part by part, as in `store/results.py`.
-_PAGE = """
-WITH live AS MATERIALIZED (
-    SELECT job_id, lo, hi FROM chunk WHERE state = 'running' AND lease_until >= now()
-), page AS (
+# First the states; then what only items need that are in one of those asked for. All is looked up item by
+# item and part by part, as in `store/results.py`.
+_PAGE = f"""
+WITH {LIVE}, page AS (
     SELECT item.n, custom_id, parts, derived.state, units, failed
-    FROM item
+    FROM unnest(%(numbers)b::int[]) AS wanted (n)
+    CROSS JOIN LATERAL (
+        SELECT n, custom_id, parts FROM item WHERE job_id = %(job)s AND item.n = wanted.n LIMIT 1
+    ) AS item
     CROSS JOIN LATERAL (
         SELECT count(status) AS done, coalesce(sum(units), 0) AS units,
                min(part.n) FILTER (WHERE status <> 200) AS failed,
@@ -56,9 +58,7 @@ WITH live AS MATERIALIZED (
                     WHEN %(left_over)s::text IS NOT NULL THEN %(left_over)s
                     WHEN held OR done > 0 THEN 'running' ELSE 'pending' END AS state
     ) AS derived
-    WHERE item.job_id = %(job)s AND item.n > %(after)s
-      AND (%(custom_id)s::text IS NULL OR custom_id = %(custom_id)s)
-      AND (%(states)s::text[] IS NULL OR derived.state = ANY (%(states)s))
+    WHERE derived.state = ANY (%(states)s)
     ORDER BY item.n LIMIT %(rows)s
 )
 SELECT page.n, custom_id, state, attempts, strikes, strike_reason, units,
@@ -80,10 +80,14 @@ FROM page CROSS JOIN LATERAL (
 ) AS history
 ORDER BY page.n
 """
-# One item by its custom_id, which has an index of its own.
-_ONE = _PAGE.replace(
-    "(%(custom_id)s::text IS NULL OR custom_id = %(custom_id)s)", "item.custom_id = %(custom_id)s"
-)
+_ERRORED = """
+SELECT DISTINCT coalesce((SELECT item_n FROM item_part WHERE job_id = %(job)s AND item_part.n = result.n),
+                         result.n) AS n
+FROM result WHERE job_id = %(job)s AND status <> 200 ORDER BY n
+"""
+_NUMBER = "SELECT n FROM item WHERE job_id = %s AND custom_id = %s"
+
+AT_ONCE = 2000  # items whose states are derived per statement, while a page is sought
 
 
 async def page(
@@ -92,22 +96,68 @@ async def page(
     *,
     after: int = -1,
     limit: int,
-    states: list[ItemState] | None = None,
+    states: Collection[ItemState] = tuple(ItemState),
 ) -> tuple[list[ItemRow], bool]:
-    """Up to `limit` items from number `after` + 1 on, in these states, and whether there are more."""
-    wanted = None if states is None else [str(state) for state in states]
-    rows = await _rows(conn, _PAGE, job, after=after, states=wanted, custom_id=None, rows=limit + 1)
+    """Up to `limit` items from number `after` + 1 on, in these states, and whether there are more.
+
+    Seeking a state that few items have goes through all items of the job (some 10 µs each), but for errors,
+    which have an index.
+    """
+    wanted = _possible(job).intersection(states)
+    rows: list[ItemRow] = []
+    if wanted:
+        async for numbers in _numbers(conn, job, wanted, after, limit + 1):
+            rows += await _rows(conn, job, numbers, wanted, limit + 1 - len(rows))
+            if len(rows) > limit:
+                break
     return rows[:limit], len(rows) > limit
 
 
 async def find(conn: AsyncConnection[Any], job: JobRow, custom_id: str) -> ItemRow | None:
     """The item of this custom_id."""
-    rows = await _rows(conn, _ONE, job, after=-1, states=None, custom_id=custom_id, rows=1)
+    found = await (await conn.execute(_NUMBER, (job.id, custom_id))).fetchone()
+    rows = await _rows(conn, job, [found[0]], ItemState, 1) if found is not None else []
     return rows[0] if rows else None
 
 
-async def _rows(conn: AsyncConnection[Any], statement: str, job: JobRow, **values: Any) -> list[ItemRow]:
-    values |= {"job": job.id, "left_over": LEFT_OVER.get(job.state)}
+def _possible(job: JobRow) -> set[ItemState]:
+    """The states that items of such a job can be in."""
+    recorded = {ItemState.SUCCEEDED, ItemState.ERRORED}
+    if job.state in LEFT_OVER:
+        return recorded | {LEFT_OVER[job.state]}
+    return recorded if job.ended_at is not None else recorded | {ItemState.PENDING, ItemState.RUNNING}
+
+
+async def _numbers(
+    conn: AsyncConnection[Any], job: JobRow, wanted: Collection[ItemState], after: int, first: int
+) -> AsyncIterator[list[int]]:
+    """Numbers of items that may be in a state that is wanted, in order: `first` of them, then more."""
+    if wanted == {ItemState.ERRORED} and job.state != JobState.FAILED:
+        rows = await (await conn.execute(_ERRORED, {"job": job.id})).fetchall()
+        errored = [n for (n,) in rows if n > after]
+        for start in range(0, len(errored), first):
+            yield errored[start : start + first]
+        return
+    start, size = after + 1, first
+    while start < job.items:
+        yield list(range(start, min(start + size, job.items)))
+        start, size = start + size, AT_ONCE
+
+
+async def _rows(
+    conn: AsyncConnection[Any],
+    job: JobRow,
+    numbers: Sequence[int],
+    states: Iterable[ItemState],
+    most: int,
+) -> list[ItemRow]:
+    values = {
+        "job": job.id,
+        "left_over": LEFT_OVER.get(job.state),
+        "numbers": list(numbers),
+        "states": [str(state) for state in states],
+        "rows": most,
+    }
     async with conn.cursor(row_factory=class_row(ItemRow), binary=True) as cursor:
-        await cursor.execute(statement, values)
+        await cursor.execute(_PAGE, values)
         return await cursor.fetchall()

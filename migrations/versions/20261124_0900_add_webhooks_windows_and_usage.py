@@ -70,6 +70,7 @@ ALTER TABLE item_part ADD COLUMN added boolean NOT NULL DEFAULT false;
 DROP INDEX ix_chunk_job_id;
 CREATE INDEX ix_chunk_job_id_lo ON chunk (job_id, lo);
 CREATE INDEX ix_chunk_again ON chunk (job_id, epoch) WHERE epoch > 1;
+CREATE INDEX ix_result_errors ON result (job_id, n) WHERE status <> 200;
 """
 
 SLOTS = """
@@ -167,7 +168,7 @@ UNDO = """
 DROP TABLE delivery_attempt, delivery, webhook_event, webhook_endpoint, model_pace, usage;
 ALTER TABLE slot DROP COLUMN loaded, DROP COLUMN working_on, DROP COLUMN rate, DROP COLUMN memory_mb;
 ALTER TABLE model_pause DROP COLUMN probe_at, DROP COLUMN probes, DROP COLUMN trial_job_id;
-DROP INDEX ix_chunk_job_id_lo, ix_chunk_again;
+DROP INDEX ix_chunk_job_id_lo, ix_chunk_again, ix_result_errors;
 CREATE INDEX ix_chunk_job_id ON chunk (job_id);
 ALTER TABLE item_part DROP COLUMN added;
 ALTER TABLE job_progress

@@ -199,6 +199,7 @@ class Result(Base):
     status: Mapped[int] = mapped_column(SmallInteger)
     units: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     data: Mapped[bytes]
+    __table_args__ = (Index("ix_result_errors", "job_id", "n", postgresql_where=text("status <> 200")),)
 
 
 class Strike(Base):

@@ -97,3 +97,35 @@ def test_an_item_is_found_by_its_custom_id(job: int, wait_for: WaitFor) -> None:
     row = wait_for(jobs.load, job)
     assert wait_for(item_states.find, row, "c").n == 2
     assert wait_for(item_states.find, row, "nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "most"), [({}, 21), ({"after": 2900}, 21), ({"states": [ItemState.ERRORED]}, 30)], ids=repr
+)
+def test_a_page_of_a_large_job_reads_its_own_items_alone(
+    conn: Conn, new_job: Callable[..., int], wait_for: WaitFor, asked: dict[str, Any], most: int
+) -> None:
+    """Also while the tables' statistics are those of empty ones."""
+    for table in ("item", "result"):
+        conn.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")  # type: ignore[arg-type]
+    job = wait_for(jobs.load, new_job(3000))
+    conn.execute(
+        """INSERT INTO result (job_id, n, status, data)
+           SELECT %s, n, CASE WHEN n %% 100 = 0 THEN 400 ELSE 200 END, ''
+           FROM generate_series(0, 2999) AS n""",
+        (job.id,),
+    )
+
+    async def read(conn: Any) -> list[int]:
+        counted = """SELECT sum(seq_scan), sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)
+                     FROM pg_stat_xact_user_tables WHERE relname IN ('item', 'result')"""
+        async with conn.transaction():
+            before = await (await conn.execute(counted)).fetchone()
+            for _ in range(8):
+                await item_states.page(conn, job, limit=20, **asked)
+            after = await (await conn.execute(counted)).fetchone()
+        return [now - then for now, then in zip(after, before, strict=True)]
+
+    scans, rows = wait_for(read)
+    assert scans == 0
+    assert rows / 8 <= 4 * most  # an item, its result, and of an error its text
