@@ -34,9 +34,9 @@ def parse_window(window: str, timezone: str | None) -> Window:
     found = _FORM.fullmatch(window)
     if found is None:
         raise ValueError("a window reads HH:MM-HH:MM, such as 22:00-06:00")
-    hours = [int(number) for number in found.groups()]
+    first, first_minute, last, last_minute = (int(number) for number in found.groups())
     try:
-        start, end = time(*hours[:2]), time(*hours[2:])
+        start, end = time(first, first_minute), time(last, last_minute)
     except ValueError:
         raise ValueError("a window's times go from 00:00 to 23:59") from None
     if start == end:
