@@ -23,7 +23,7 @@ from store.embedded.services import EmbeddedServices
 from tests.api.test_openapi import ROUTES
 from tests.fixtures.stack import running_stack
 
-EXAMPLES = 15  # per operation: all of them in less than a minute
+EXAMPLES = 25  # per operation: all of them in less than a minute
 KEY = "schemathesis-key"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
