@@ -174,7 +174,7 @@ class Drain:
     def _really_nothing(self) -> bool:
         """Unsubscribe, then look once more: a poke that came between would have woken nobody."""
         self.c.listener.close()
-        self._looker.poked()
+        self._looker.start_over()
         while self._looker.hungry and not self.c.conn.away:
             self._round()
         return not self.c.in_hand()

@@ -53,6 +53,11 @@ class Looker:
     def poked(self) -> None:
         self._dry.clear()
 
+    def start_over(self) -> None:
+        """Ask everything again, what is lost too: there may have been no room for it."""
+        self.poked()
+        self._reclaim_at = time.monotonic()
+
     def look(self) -> None:
         """Claim one chunk, if one is due: interactive ones first, bulk ones as far as there is room.
 
@@ -65,7 +70,8 @@ class Looker:
             self.look_at = now + LOOK_SECONDS
             self._yields = self._is_anothers_turn()
         self._recharge()
-        if now >= self._reclaim_at and self._reclaim():
+        yielded = self._yields and self._bulk_model() is None  # perhaps to a lost chunk: that goes first
+        if (yielded or now >= self._reclaim_at) and self._reclaim():
             return
         question = next(self._open_questions(), None)
         if question is not None and not self._claim(*question):
@@ -103,15 +109,17 @@ class Looker:
 
     def _is_anothers_turn(self) -> bool:
         """Whether bulk work of another model than the one in hand goes next: then nothing is added to that,
-        so that it ends. Else a model would keep a slot for as long as there is work for it."""
+        so that it ends. Else a model would keep a slot for as long as there is work for it; what another slot
+        has lost would wait as long."""
         model = self._bulk_model()
         if model is None:
-            return False
-        c = self._c
-        following = turns.next_model(
-            c.conn.get(), families=c.families, lanes=[Lane.BULK], cores=len(c.slot.cores), loaded=model
+            return self._yields
+        c, bulk = self._c, [Lane.BULK]
+        conn, cores = c.conn.get(), len(c.slot.cores)
+        following = turns.next_model(conn, families=c.families, lanes=bulk, cores=cores, loaded=model)
+        return following not in (None, model) or chunks.is_lost(
+            conn, families=c.families, lanes=bulk, cores=cores, but=model
         )
-        return following not in (None, model)
 
     def _claim(self, lane: Lane, only_model: str | None) -> bool:
         """Claim one chunk of `lane`; False when there is none."""
