@@ -139,6 +139,18 @@ RETURNING chunk.id AS chunk_id, job.id AS job_id, suffix, view, family, model, e
           epoch, token, losses, EXISTS (SELECT FROM trial) AS trial
 """
 
+_IS_LOST = f"""
+SELECT EXISTS (
+    SELECT FROM chunk CROSS JOIN LATERAL (
+        SELECT FROM job
+        WHERE id = chunk.job_id AND state = 'running' AND ready
+          AND family = ANY (%(families)s) AND lane = ANY (%(lanes)s) AND cores <= %(cores)s
+          AND model <> %(but)s AND {IS_ADMITTED}
+        LIMIT 1
+    ) AS owner
+    WHERE chunk.state = 'running' AND chunk.lease_until < now())
+"""
+
 _RECHARGE = """
 UPDATE share SET vtime = greatest(0, vtime + %(seconds)s / api_key.weight)
 FROM api_key WHERE api_key.id = key_id AND family = %(family)s AND lane = %(lane)s AND key_id = %(key_id)s
@@ -247,6 +259,16 @@ def reclaim(
     }
     with conn.cursor(row_factory=class_row(Claim)) as cursor:
         return cursor.execute(_RECLAIM, values).fetchone()
+
+
+@map_errors()
+def is_lost(
+    conn: Connection[Any], *, families: Sequence[str], lanes: Sequence[str], cores: int, but: str
+) -> bool:
+    """Whether a chunk of any model `but` this one could be taken over."""
+    values = {"families": list(families), "lanes": list(lanes), "cores": cores, "but": but}
+    row = conn.execute(_IS_LOST, values).fetchone()
+    return row is not None and bool(row[0])
 
 
 @map_errors()
