@@ -74,6 +74,10 @@ class Caller(Repeating):
         if reply.status_code not in MAY_FAIL:
             self.unexpected.append(f"a call got {reply.status_code}: {reply.text[:300]}")
 
+    def end(self) -> None:
+        super().end()
+        self._client.close()
+
 
 class Observer(Repeating):
     """Sees at which moments the number of recorded parts grew, and when held chunks were let go of."""
