@@ -59,7 +59,7 @@ async def _wait(
 def _timeout(seconds: float, goes_on: bool) -> ApiError:
     took = f"The call took more than {seconds:g} seconds"
     if goes_on:
-        return ApiError("call_timeout", f"{took}. It goes on: ask again with its Idempotency-Key.")
+        return ApiError("call_timeout", f"{took}. It goes on: ask again, or wait for its event.")
     message = f"{took} and was cancelled. A batch has no such limit."
     return ApiError("call_timeout", message, headers=NO_RETRY)
 

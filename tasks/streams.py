@@ -43,7 +43,7 @@ class EntryId(NamedTuple):
         milliseconds, _, number = text.partition("-")
         parsed = cls(_unsigned(milliseconds), _unsigned(number or "0"))
         if max(parsed) >= 2**63:
-            raise ValueError(text)
+            raise ValueError(f"{text!r} is no position in a stream")
         return parsed
 
     def next(self) -> "EntryId":
@@ -185,5 +185,5 @@ def _id(name: bytes) -> EntryId:
 
 def _unsigned(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no position in a stream")
     return int(text)
