@@ -168,7 +168,7 @@ def file_job(client: httpx.Client, count: int) -> None:
     file.raise_for_status()
     handed_in = time.perf_counter()
     reply = client.post("/v1/jobs", json={"endpoint": "/v1/embeddings", "input_file_id": file.json()["id"]})
-    job = _wait(client, reply, look_seconds=0.02)
+    job = _wait(client, reply, look_seconds=0.1)
     ended = time.perf_counter()
     _read_results(client, job, count)
     print(
