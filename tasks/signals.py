@@ -6,9 +6,9 @@ poke:deliver    to deliverers: an event may be due
 answers         to the API: a job that somebody waits for has ended, with its result when that is small
 """
 
+import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -99,25 +99,32 @@ class Signals:
 
 
 class AsyncSignals:
-    """The sending side for the API."""
+    """The sending side for the API, which is as silent after a failure."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
+        self._silent_until = 0.0
 
     async def poke(self, family: str) -> int:
-        with suppress(RedisError, OSError):
-            return int(cast(Any, await self._client.publish(poke_channel(family), b"")))
-        return 0
+        """Tell awake slots of `family` to look; returns how many listen."""
+        return int(await self._ask(lambda client: client.publish(poke_channel(family), b"")) or 0)
 
     async def poke_dispatcher(self) -> None:
-        with suppress(RedisError, OSError):
-            await self._client.publish(DISPATCH, b"")
+        await self._ask(lambda client: client.publish(DISPATCH, b""))
 
     async def poke_deliverers(self) -> None:
-        with suppress(RedisError, OSError):
-            await self._client.publish(DELIVER, b"")
+        await self._ask(lambda client: client.publish(DELIVER, b""))
 
     async def reachable(self) -> bool:
-        with suppress(RedisError, OSError):
-            return bool(await cast(Any, self._client.ping()))
-        return False
+        return bool(await self._ask(lambda client: client.ping()))
+
+    async def _ask(self, ask: Callable[[redis.asyncio.Redis], Any]) -> Any:
+        """What Redis answers; None when it does not, or has not lately."""
+        if time.monotonic() < self._silent_until:
+            return None
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await ask(self._client)
+        except (RedisError, OSError):  # a TimeoutError is an OSError
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+            return None
