@@ -12,6 +12,7 @@ from backends.types import EmbeddingResult, ErrorInfo, encode_result
 from store import calls, jobs
 from store.db import connect
 from store.ids import new_suffix
+from store.items import NewItem
 from store.jobs import JobRow
 from store.states import JobState
 from tasks.render import render_lines, render_results
@@ -41,7 +42,7 @@ async def _insert(url: str) -> JobRow:
             suffix=new_suffix(), view="batch", project_id=1, key_id=1, endpoint="/v1/embeddings",
             family="echo", model="echo", lane="bulk",
         )  # fmt: skip
-        items = [jobs.NewItem(custom_id=name, body=b'{"input": "x"}') for name in "abcd"]
+        items = [NewItem(custom_id=name, body=b'{"input": "x"}') for name in "abcd"]
         row = await jobs.load(conn, await calls.insert_call(conn, new, items))
         assert row is not None
         return row
