@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, counts, items, jobs, lifecycle, records, results, watch
+from store import chunks, items, jobs, lifecycle, records, results, watch
+from store import counts as item_counts
 from store.chunks import Claim
 from store.items import NewItem
 from store.records import PartResult
@@ -212,7 +213,7 @@ def test_an_item_of_several_parts_counts_once_all_are_there_or_one_has_failed(
     claim = take(default_size=5)
 
     def counted() -> tuple[int, int]:
-        found = wait_for(counts.counts, [wait_for(jobs.load, job)])[0]
+        found = wait_for(item_counts.counts, [wait_for(jobs.load, job)])[0]
         return found.succeeded, found.errored
 
     assert counted() == (0, 0)
