@@ -1,4 +1,4 @@
-"""Whose turn it is: lanes, priority, fair share, the loaded model, the shortest job that somebody waits for."""
+"""Whose turn it is: lanes, priority, fair share, the loaded model, the shortest that somebody waits for."""
 
 from collections import Counter
 from collections.abc import Callable
