@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     bulk_share: float = Field(
         0.2, ge=0, le=0.9, description="least share of a slot's time for bulk work while somebody waits"
     )
-    stop_seconds: float = Field(10.0, gt=0, description="time that parts in flight get when a slot stops")
+    stop_seconds: float = Field(8.0, gt=0, description="time that parts in flight get when a slot stops")
 
     max_file_bytes: int = Field(512 * 1024**2, gt=0, description="largest upload to /v1/files")
     max_upload_bytes: int = Field(8 * 1024**3, gt=0, description="largest upload through /v1/uploads")

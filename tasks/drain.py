@@ -208,7 +208,7 @@ def drain(controller: Controller) -> None:
         with structlog.contextvars.bound_contextvars(slot=controller.slot.slot_id):
             Drain(controller).run()
     except Exception:  # an error of ours must cost a start of engines, not the slot
-        log.exception("drain.failed", slot=controller.slot.slot_id)
+        log.exception("drain.failed", slot=controller.slot.slot_id)  # no longer bound
         controller.reset()
     finally:
         controller.lock.release()

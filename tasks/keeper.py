@@ -35,6 +35,7 @@ class LeaseKeeper(threading.Thread):
         self._conn = Connection(url, f"batchyard slot {controller.slot.slot_id} lease")
 
     def run(self) -> None:
+        structlog.contextvars.bind_contextvars(slot=self._controller.slot.slot_id)
         pause = min(RENEW_SECONDS, self._controller.settings.lease_seconds / 3)
         while not self._controller.stopping.wait(pause if not self._conn.away else TICK_SECONDS):
             try:
@@ -42,13 +43,13 @@ class LeaseKeeper(threading.Thread):
             except DatabaseUnavailable as error:
                 self._conn.lost(error)
             except Exception:  # the lease must be tried for as long as the process lives
-                log.exception("slot.not_renewed", slot=self._controller.slot.slot_id)
+                log.exception("slot.not_renewed")
         self._conn.close()
 
     def _renew(self) -> None:
         c, conn = self._controller, self._conn.get()
         if not slots.renew(conn, c.slot.slot_id, c.settings.lease_seconds, c.status()):
-            log.error("slot.removed", slot=c.slot.slot_id)
+            log.error("slot.removed")
             os.kill(os.getpid(), signal.SIGTERM)
             c.stopping.wait()
             return
@@ -68,6 +69,7 @@ class StandIn(threading.Thread):
         self._controller = controller
 
     def run(self) -> None:
+        structlog.contextvars.bind_contextvars(slot=self._controller.slot.slot_id)
         while not self._controller.stopping.wait(TICK_SECONDS):
             if self._is_needed():
                 drain(self._controller)

@@ -48,7 +48,8 @@ def run(settings: Settings, families: str, cores: Sequence[int] | None) -> int:
     """Be a slot until told to stop; returns the exit code. Raises CoresTaken, DatabaseUnavailable."""
     served = list(parse_families(families))
     slot = take_slot(settings, served, cores)
-    log.info("slot.started", slot=slot.slot_id, cores=slot.cores, families=served)
+    structlog.contextvars.bind_contextvars(slot=slot.slot_id)
+    log.info("slot.started", cores=slot.cores, families=served)
     controller = Controller(settings, slot, served)
     controller.pace.learn(paces.load(controller.conn.get()))
     nudge = Nudge()
@@ -122,5 +123,5 @@ def _leave(controller: Controller, keepers: list[threading.Thread]) -> None:
         with db.connect(controller.settings.database_url, name="batchyard slot") as conn:
             slots.leave(conn, controller.slot.slot_id)
     except Exception as error:
-        log.warning("slot.not_left", slot=controller.slot.slot_id, error=str(error))
-    log.info("slot.stopped", slot=controller.slot.slot_id)
+        log.warning("slot.not_left", error=str(error))
+    log.info("slot.stopped")

@@ -112,6 +112,22 @@ def test_a_terminated_worker_hands_back_what_it_holds_and_gives_up_its_cores(
     assert conn.execute("SELECT coalesce(max(losses), 0) FROM chunk").fetchone() == (0,)
 
 
+def test_a_terminated_worker_hands_back_an_item_that_does_not_end_without_a_strike(
+    start: StartWorker, settings: Settings, database_url: str, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "specs" / "stuck.yaml").write_text("name: stuck\nfamily: echo\noptions: {hang_on: never}\n")
+    process = start()
+    job_id = submit(database_url, [text(0), {"model": "stuck", "input": "never"}], model="stuck")
+    send_wake_up(make_app(settings), "echo")
+    wait_until(lambda: conn.execute("SELECT FROM slot WHERE working_on IS NOT NULL").fetchone())
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    leases = conn.execute("SELECT DISTINCT lease_until = '-infinity', losses FROM chunk").fetchall()
+    assert leases == [(True, 0)]
+    assert conn.execute("SELECT count(*) FROM strike").fetchone() == (0,)
+    assert results_of(conn, job_id) == {}
+
+
 def test_a_soft_shutdown_ends_the_worker_at_once_and_its_engine_with_it(
     start: StartWorker, settings: Settings, database_url: str, conn: psycopg.Connection
 ) -> None:
