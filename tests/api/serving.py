@@ -4,7 +4,6 @@ submitted stays queued until the test drains it."""
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import count
 from typing import Any
 
 import httpx
@@ -13,11 +12,11 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.services import open_services
 from configs.settings import Settings
+from store import slots
 from tasks.drain import drain
 from tests.tasks.slot import open_slot
 
 EMBEDDINGS = "/v1/embeddings"
-CORES = count()  # made up: each slot of a test has its own
 BODY = {"model": "echo", "input": "some text"}
 
 
@@ -45,8 +44,9 @@ async def compute(settings: Settings) -> None:
     """Be a slot until nothing is left."""
 
     def work() -> None:
-        controller = open_slot(settings, core=next(CORES))
+        controller = open_slot(settings)
         drain(controller)
+        slots.leave(controller.conn.get(), controller.slot.slot_id)
         controller.close()
 
     await asyncio.to_thread(work)
