@@ -1,6 +1,6 @@
 """What one run does, drawn from its seed alone: jobs with planted poison, faults, and when they strike."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal
 
@@ -57,10 +57,11 @@ class FaultPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """All of one run."""
+    """All of one run: `jobs` at its start, and before each fault one of `waves`, so that each meets work."""
 
     seed: int
     jobs: list[JobPlan]
+    waves: list[JobPlan]
     faults: list[FaultPlan]
 
 
@@ -77,13 +78,17 @@ def make_plan(seed: int) -> RunPlan:
         for kind in dealt
     ]
     jobs = [
-        _job(random, "steady", "steady", random.randint(200, 350)),
+        _job(random, "steady", "steady", random.randint(150, 300)),
         _job(random, "stretch", "steady", random.randint(100, 200)),
         _job(random, "quick", "quick", random.randint(300, 2000)),
         _job(random, "poisoned", "poisoned", random.randint(100, 250)),
         _job(random, "aborting", "aborting", random.randint(100, 400)),
     ]
-    return RunPlan(seed=seed, jobs=jobs, faults=faults)
+    waves = [
+        replace(_job(random, f"wave{number}", "steady", random.randint(120, 250)), view="job")
+        for number in range(len(faults))
+    ]
+    return RunPlan(seed=seed, jobs=jobs, waves=waves, faults=faults)
 
 
 def _job(random: Random, name: str, model: str, items: int) -> JobPlan:

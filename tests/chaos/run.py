@@ -17,7 +17,7 @@ from tests.chaos.homes import KEYS, copy_home, remove_home
 from tests.chaos.plan import RunPlan
 from tests.chaos.receiver import Receiver
 from tests.chaos.running import Running
-from tests.chaos.submitting import submit, wait_for_ends
+from tests.chaos.submitting import submit, submit_stubbornly, wait_for_ends
 
 LEASE_SECONDS = 3.0
 END_SECONDS = 90.0  # after the last fault; a quiet machine needs about five
@@ -97,6 +97,8 @@ class Run:
             self.job_ids.append(submit(clients[job.key], job, url))
         for number, planned in enumerate(self.plan.faults):
             time.sleep(planned.pause)
+            wave = self.plan.waves[number]
+            self.job_ids.append(submit_stubbornly(clients[wave.key], wave, self.receiver.url))
             fault = Fault(self.service, planned, LEASE_SECONDS)
             self.faults.append(fault)
             fault.strike()
@@ -128,12 +130,17 @@ class Run:
         assert self.caller is not None
         self.violations += self.caller.unexpected
         with psycopg.connect(self.service.database_url, autocommit=True) as conn, self.client(0) as client:
-            for job, job_id in zip(self.plan.jobs, self.job_ids, strict=True):
+            for job, job_id in zip([*self.plan.jobs, *self.plan.waves], self.job_ids, strict=True):
                 self.violations += check_job(client, conn, job, job_id)
             self.violations += check_rest(conn)
             self._await_deliveries(conn)
             (own,) = conn.execute("SELECT webhook_secret FROM project WHERE id = 1").fetchone() or (None,)
             secrets = [*self.secrets, *([own] if own else [])]
+            (jobs,) = conn.execute("SELECT count(*) FROM job WHERE view IN ('job', 'batch')").fetchone() or (
+                0,
+            )
+            if jobs != len(self.job_ids):
+                self.violations.append(f"{len(self.job_ids)} jobs were submitted, there are {jobs}")
             self.violations += check_webhooks(conn, self.job_ids, self.receiver.got, secrets)
 
     def _await_deliveries(self, conn: psycopg.Connection) -> None:

@@ -32,6 +32,21 @@ def submit(client: httpx.Client, job: JobPlan, webhook_url: str | None) -> str:
     return _id_of(client.post("/v1/batches", json=work))
 
 
+def submit_stubbornly(client: httpx.Client, job: JobPlan, webhook_url: str, seconds: float = 60.0) -> str:
+    """Hand a job in inline while an earlier fault may still show: again until it is taken, which by its
+    Idempotency-Key happens once."""
+    requests = [request_of(job, n) for n in range(job.items)]
+    work = {"endpoint": ENDPOINT, "priority": job.priority, "requests": requests, "webhook_url": webhook_url}
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return _id_of(client.post("/v1/jobs", json=work, headers={"Idempotency-Key": job.name}))
+        except (httpx.HTTPError, AssertionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 def _id_of(reply: httpx.Response) -> str:
     assert reply.status_code == 200, reply.text
     return str(reply.json()["id"])
