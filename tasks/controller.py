@@ -81,9 +81,7 @@ class Controller:
         if spec.name not in self.works:
             for work in self.memory.make_room(self.works.values(), spec, self.neighbours):
                 del self.works[work.spec.name]
-            self.works[spec.name] = Work(
-                spec, self.settings, self.slot.cores, self.pace, self.lanes
-            )
+            self.works[spec.name] = Work(spec, self.settings, self.slot.cores, self.pace, self.lanes)
         return self.works[spec.name]
 
     def loaded(self) -> str | None:

@@ -1,4 +1,4 @@
-"""`/v1/webhook_endpoints` (the official client's `client.webhooks`), event types, and the project's secret."""
+"""`/v1/webhook_endpoints` (the official client's `client.webhooks`), event types, the project's secret."""
 
 from typing import Annotated
 
