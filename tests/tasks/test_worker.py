@@ -119,7 +119,7 @@ def test_a_terminated_worker_hands_back_an_item_that_does_not_end_without_a_stri
     process = start()
     job_id = submit(database_url, [text(0), {"model": "stuck", "input": "never"}], model="stuck")
     send_wake_up(make_app(settings), "echo")
-    wait_until(lambda: conn.execute("SELECT FROM slot WHERE working_on IS NOT NULL").fetchone())
+    wait_until(lambda: conn.execute("SELECT 1 FROM slot WHERE working_on IS NOT NULL").fetchone())
     process.terminate()
     assert process.wait(timeout=30) == 0
     leases = conn.execute("SELECT DISTINCT lease_until = '-infinity', losses FROM chunk").fetchall()
