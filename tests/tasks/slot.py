@@ -56,11 +56,12 @@ def submit(
     model: str = ECHO,
     lane: Lane = Lane.BULK,
     view: str = "job",
+    family: str = ECHO,
 ) -> int:
     """A job with one item for each body; returns its id. A body that is bytes is taken as it is."""
     raw = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
     items = [NewItem(custom_id=str(n), body=body) for n, body in enumerate(raw)]
-    return _insert(database_url, items, model=model, lane=lane, view=view)
+    return _insert(database_url, items, model=model, lane=lane, view=view, family=family)
 
 
 def submit_in_parts(database_url: str, parts: int, *, model: str = ECHO) -> int:
@@ -70,14 +71,16 @@ def submit_in_parts(database_url: str, parts: int, *, model: str = ECHO) -> int:
     return _insert(database_url, [item], model=model, lane=Lane.INTERACTIVE, view="call")
 
 
-def _insert(database_url: str, items: Sequence[NewItem], *, model: str, lane: Lane, view: str) -> int:
+def _insert(
+    database_url: str, items: Sequence[NewItem], *, model: str, lane: Lane, view: str, family: str = ECHO
+) -> int:
     new = jobs.NewJob(
         suffix=new_suffix(),
         view=view,  # type: ignore[arg-type]
         project_id=1,
         key_id=1,
         endpoint="/v1/embeddings",
-        family=ECHO,
+        family=family,
         model=model,
         lane=lane,
     )
