@@ -4,7 +4,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -18,6 +17,7 @@ from store.chunks import Claim
 from store.ids import public_id
 from store.items import ClaimedPart
 from tasks.breaker import Breaker
+from tasks.deaths import Death, Deaths, end_of
 from tasks.holding import HeldChunk, Holding
 from tasks.lane_clock import LaneClock
 from tasks.launcher import Launcher
@@ -27,18 +27,7 @@ from tasks.probation import Trial
 
 log = structlog.get_logger(__name__)
 
-MOST_PAUSE_SECONDS = 30.0
-SILENT_DEATHS = 5  # without a result between them, nor a part in flight: the model's fault, not its parts'
 ITEMS_SHOWN = 8  # in a line of the log
-
-
-@dataclass(frozen=True, kw_only=True)
-class Death:
-    """How an engine ended: in words, whether by its own fault, and the parts to blame, by key."""
-
-    end: str
-    at_fault: bool
-    struck: frozenset[int]
 
 
 class Work:
@@ -59,9 +48,7 @@ class Work:
         self.too_large = False  # the engine, for its share of the memory
         self._settings, self._pace, self._lanes = settings, pace, lanes
         self._launcher = Launcher(spec, settings, cores)
-        self._deaths = self._silent_deaths = 0  # in a row, without a result between them
-        self._lone_deaths = 0  # of engines with a suspect alone and no known reason, without a result of one
-        self._suspects_at = 0.0
+        self.deaths = Deaths()
         self._alone = False  # the part in the engine must have no company
         self.let_go = LetGo()
         self._cpu_seconds = 0.0  # of the engine, that are accounted for
@@ -129,7 +116,7 @@ class Work:
         else:
             interactive = 0 if self._lanes.bulk_turn else len(holding.waiting[Lane.INTERACTIVE])
             parts = holding.take(Lane.INTERACTIVE, interactive)
-            suspects = bool(holding.suspects) and time.monotonic() >= self._suspects_at
+            suspects = bool(holding.suspects) and time.monotonic() >= self.deaths.suspects_at
             if suspects and not parts and empty:
                 parts = holding.take_suspect()
                 self._alone = bool(parts)
@@ -170,7 +157,7 @@ class Work:
             self._told_at = self._heard_at
         if done:
             now = time.monotonic()
-            self._deaths = self._silent_deaths = 0
+            self.deaths.computed(alone=self._alone)
             self._pace.measured(self.spec.name, len(done), now - self._measured_at)
             self._measured_at = now
             self._account(self.engine.cpu_seconds, done)
@@ -189,7 +176,6 @@ class Work:
             held = self.holding.parts.get(event.key)
             self.passed = self.passed if held is None else held.part
             self.computed = True
-            self._lone_deaths = 0 if self._alone else self._lone_deaths
             self.breaker.succeeded()
             return self.holding.finish(
                 event.key, status=200, units=event.units, data=event.data, more=event.more
@@ -222,36 +208,31 @@ class Work:
         """
         held = self.engine.held if self.engine is not None else frozenset[int]()
         at_fault = hung or error.signal != signal.SIGKILL or self.too_large
-        self._deaths += 1
-        self._silent_deaths += at_fault and not error.in_flight
         end = "engine_timeout" if hung else end_of(error.signal)
-        log.warning(
-            "engine.died",
-            model=self.spec.name,
-            end=end,
-            at_fault=at_fault,
-            in_flight=self.items(error.in_flight),
-        )
-        if self._silent_deaths > SILENT_DEATHS:
-            self._silent_deaths, self.engine = 0, None
+        items = self.items(error.in_flight)
+        log.warning("engine.died", model=self.spec.name, end=end, at_fault=at_fault, in_flight=items)
+        if not self.deaths.count(silent=at_fault and not error.in_flight):
+            self.engine = None
             raise LoadFailed(f"its engine keeps ending by itself: {error.message}", code="model_load_failed")
         struck = error.in_flight or (held if self._alone else frozenset())
-        self._forget_engine(suspects=(error.in_flight or held) if at_fault or self._deaths > 1 else ())
-        self._slow_down(at_fault and bool(error.in_flight))
+        self._forget_engine(
+            suspects=(error.in_flight or held) if at_fault or self.deaths.in_a_row > 1 else ()
+        )
+        self._slow_down(known=at_fault and bool(error.in_flight))
         if self.trial is not None:
             self.trial.interrupted()
         return Death(
             end=end, at_fault=at_fault, struck=struck & self.holding.parts.keys() if at_fault else frozenset()
         )
 
-    def _slow_down(self, known: bool) -> None:
-        """After an end for an unknown reason, wait: ever longer, while nothing is computed. It is known where
-        somebody got a strike. A suspect that ends its engine so waits by itself: others go on."""
-        if self._alone and not known and self.trial is None and not self.holding.aside:
-            self._lone_deaths += 1
-            self._suspects_at = time.monotonic() + min(MOST_PAUSE_SECONDS, 0.2 * 2**self._lone_deaths)
-        elif self._deaths > 1 and not known:
-            self._launcher.wait(min(MOST_PAUSE_SECONDS, 0.1 * 2**self._deaths))
+    def _slow_down(self, *, known: bool) -> None:
+        """Wait after an end for an unknown reason. It is known where somebody got a strike."""
+        if known:
+            return
+        if self._alone and self.trial is None and not self.holding.aside:
+            self.deaths.defer_suspects()
+        else:
+            self._launcher.wait(self.deaths.pause_seconds())
 
     def _forget_engine(self, suspects: Collection[int]) -> None:
         self.engine = None
@@ -297,13 +278,3 @@ class Work:
         if self.engine is not None:
             self.engine.kill()
             self.engine = None
-
-
-def end_of(number: int | None) -> str:
-    """The name of the signal that ended an engine."""
-    if number is None:
-        return "it ended by itself"
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -14,7 +14,8 @@ from backends.errors import EngineDied
 from backends.types import Done, Event, Started
 from store import db, slots
 from tasks.controller import Controller
-from tasks.work import Death, Work
+from tasks.deaths import Death
+from tasks.work import Work
 from tests.fixtures.tiny_models import gguf_folder
 from tests.tasks.slot import settings_for, submit
 from tests.tasks.test_drain import conn, results_of, state_of

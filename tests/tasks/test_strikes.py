@@ -195,7 +195,7 @@ def test_a_kill_from_outside_is_no_strike_however_often(
     controller = slot()
     with draining(controller):
         wait_until(lambda: 1 in results_of(conn, job_id), 60)
-        wait_until(lambda: controller.works["frail"]._deaths >= 4, 60)
+        wait_until(lambda: controller.works["frail"].deaths.in_a_row >= 4, 60)
     assert conn.execute("SELECT count(*) FROM strike").fetchone() == (0,)
     assert pauses(conn) == []
     assert failed(conn, job_id) == {}
