@@ -9,6 +9,7 @@ import pytest
 from configs.models import ModelSpec
 from configs.settings import Settings
 from store.chunks import Claim
+from tasks.lane_clock import LaneClock
 from tasks.memory import MemoryBudget
 from tasks.pace import Pace
 from tasks.work import Work
@@ -31,7 +32,7 @@ def works(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
     monkeypatch.setattr("tasks.memory.resident_mb", lambda work: 300.0)
     made = []
     for name in ("old", "middle", "new"):
-        made.append(Work(spec(name), settings, [0], Pace()))
+        made.append(Work(spec(name), settings, [0], Pace(), LaneClock(0.2)))
         made[-1].used_at = time.monotonic()
     yield made
     for work in made:
@@ -63,3 +64,21 @@ def test_an_engine_at_work_is_never_shut(settings: Settings, works: list[Work]) 
     chunk: Claim = claim()
     works[0].holding.add(chunk, parts(0), alone=False)
     assert shut(settings, works, 1) == ["middle", "new"]
+
+
+def test_an_engine_may_take_what_its_spec_says_with_some_slack_else_its_slots_part(
+    settings: Settings, works: list[Work]
+) -> None:
+    budget = MemoryBudget(settings.model_copy(update={"memory_mb": 1000}))
+    said, unsaid = works[0], works[1]
+    unsaid.spec = unsaid.spec.model_copy(update={"memory_mb": None})
+    assert budget.share_mb(said, slots=4) == 125
+    assert budget.share_mb(unsaid, slots=4) == 250
+
+
+def test_an_engine_that_was_larger_when_it_was_ready_is_not_begun_anew_for_that(
+    settings: Settings, works: list[Work]
+) -> None:
+    budget = MemoryBudget(settings.model_copy(update={"memory_mb": 1000}))
+    works[0].ready_mb = 400.0
+    assert budget.share_mb(works[0], slots=4) == 500
