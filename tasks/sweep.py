@@ -60,4 +60,5 @@ class Sweep:
         work.memory_mb = 0.0 if work.engine is None else resident_mb(work)
         if work.engine is not None:
             work.ready_mb = work.ready_mb or work.memory_mb
-            work.too_large = work.memory_mb > self._c.memory.share_mb(work, self._c.neighbours)
+            # For good: what its engine has been told to let go of, the next one computes.
+            work.too_large |= work.memory_mb > self._c.memory.share_mb(work, self._c.neighbours)

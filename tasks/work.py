@@ -28,6 +28,7 @@ from tasks.probation import Trial
 log = structlog.get_logger(__name__)
 
 ITEMS_SHOWN = 8  # in a line of the log
+SUSPECTS_WAIT_SECONDS = 1.0  # for an engine that is empty by itself; then it is not fed until it is
 
 
 class Work:
@@ -50,6 +51,7 @@ class Work:
         self._launcher = Launcher(spec, settings, cores)
         self.deaths = Deaths()
         self._alone = False  # the part in the engine must have no company
+        self._suspects_since = 0.0  # that one may run and none does, on the monotonic clock
         self.let_go = LetGo()
         self._cpu_seconds = 0.0  # of the engine, that are accounted for
         self._heard_at = self._told_at = self._measured_at = time.monotonic()
@@ -114,15 +116,24 @@ class Work:
         if self.trial is not None or holding.aside:  # who ends the engine must be known for sure
             parts = self._next_alone() if empty else []
         else:
-            interactive = 0 if self._lanes.bulk_turn else len(holding.waiting[Lane.INTERACTIVE])
-            parts = holding.take(Lane.INTERACTIVE, interactive)
-            suspects = bool(holding.suspects) and time.monotonic() >= self.deaths.suspects_at
-            if suspects and not parts and empty:
-                parts = holding.take_suspect()
-                self._alone = bool(parts)
-            if not suspects:  # else the engine must run empty first
-                parts += holding.take(Lane.BULK, engine.room)
+            parts = self._next_in_company(engine, empty)
         engine.feed(parts)
+
+    def _next_in_company(self, engine: Engine, empty: bool) -> list[Part]:
+        """What to feed, each lane in its turn; a suspect alone, once the engine is empty."""
+        holding, now = self.holding, time.monotonic()
+        suspects = bool(holding.suspects) and now >= self.deaths.suspects_at
+        if not suspects:
+            self._suspects_since = now
+        # Where somebody always waits, the engine would never be empty, and suspects wait for ever.
+        holds_off = self._lanes.bulk_turn or now - self._suspects_since >= SUSPECTS_WAIT_SECONDS
+        parts = [] if holds_off else holding.take(Lane.INTERACTIVE, len(holding.waiting[Lane.INTERACTIVE]))
+        if not suspects:
+            return parts + holding.take(Lane.BULK, engine.room)
+        if not parts and empty:
+            parts = holding.take_suspect()
+            self._alone, self._suspects_since = bool(parts), now
+        return parts
 
     def _next_alone(self) -> list[Part]:
         parts = self.holding.take_one() if self.trial is None else self.trial.next_parts(self.holding)
@@ -212,7 +223,7 @@ class Work:
         items = self.items(error.in_flight)
         log.warning("engine.died", model=self.spec.name, end=end, at_fault=at_fault, in_flight=items)
         if not self.deaths.count(silent=at_fault and not error.in_flight):
-            self.engine = None
+            self._forget_engine(suspects=())
             raise LoadFailed(f"its engine keeps ending by itself: {error.message}", code="model_load_failed")
         struck = error.in_flight or (held if self._alone else frozenset())
         self._forget_engine(

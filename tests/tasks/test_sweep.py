@@ -133,6 +133,29 @@ def test_an_engine_that_outgrows_its_share_is_begun_anew_between_items(
     assert strikes(conn) == 0
 
 
+def test_an_engine_that_shrinks_again_before_it_is_ended_keeps_no_part(
+    slot: OpenSlot,
+    database_url: str,
+    conn: psycopg.Connection,
+    spec: WriteSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec(sleep_on="slow", sleep_ms=5000, delay_ms=1)
+    job_id = submit(database_url, items("slow", "quick", "quick", "quick"), model="frail")
+    looks: Counter[int] = Counter()
+
+    def large_for_once(work: Work) -> float:
+        assert work.engine is not None
+        looks[work.engine.pid] += bool(work.engine.in_flight)
+        return 300.0 if looks[work.engine.pid] == 2 else 100.0
+
+    monkeypatch.setattr("tasks.sweep.resident_mb", large_for_once)
+    with draining(slot(drain_seconds=90, memory_mb=200)):
+        wait_until(lambda: state_of(conn, job_id) == "finalizing", 80)
+    assert max(looks.values()) > 2
+    assert failed(conn, job_id) == {}
+
+
 def test_a_kill_of_an_engine_that_is_too_large_is_a_strike(
     slot: OpenSlot,
     database_url: str,
