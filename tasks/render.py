@@ -1,8 +1,8 @@
 """Results as they are read: rendered on every read from their compact form, to the same bytes every time.
 
 An output line is OpenAI's: `{"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error"}`.
-A line that got an HTTP error has that status and an error envelope as its body; one that never ran has
-`"response": null` and an `error`.
+A line that got an HTTP error has that status and an error envelope as its body; one that never ran, or
+at which its engine ended, has `"response": null` and an `error`.
 """
 
 from base64 import b64encode
@@ -27,17 +27,19 @@ Which = Literal["output", "error"]
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
-NeverRan = dict[str, str]
+LineError = dict[str, str]
 
-EXPIRED = {
+EXPIRED: LineError = {
     "code": "batch_expired",
     "message": "This request could not be executed before the completion window expired.",
 }
-CANCELLED = {
+CANCELLED: LineError = {
     "code": "batch_cancelled",
     "message": "The batch was cancelled before this request was executed.",
 }
 
+# The ends of an item whose engine did not live to answer it.
+_NO_RESPONSE = frozenset({"engine_crashed", "engine_timeout"})
 # Why an item of a job in this state has no result. A job that is being settled counts as settled, so that
 # the size that is counted then is the size that is read later.
 _NEVER_RAN = {JobState.CANCELLING: CANCELLED, JobState.CANCELLED: CANCELLED, JobState.EXPIRED: EXPIRED}
@@ -95,7 +97,10 @@ def render_line(
         wanted = encoding_format or _read_asked(item.body).encoding_format or "float"
         body = _embedding_body(job.model, item.parts, wanted)
     else:
-        body = error_body(decode_error(item.parts[0]), item.status)
+        error = decode_error(item.parts[0])
+        if error.code in _NO_RESPONSE:
+            return _line(job, item, None, {"code": error.code, "message": error.message})
+        body = error_body(error, item.status)
     request_id = request_id or f"req_{job.suffix}_{item.n}"
     response = {"status_code": item.status, "request_id": request_id, "body": body}
     return _line(job, item, response, None)
@@ -114,7 +119,7 @@ def error_body(error: ErrorInfo, status: int) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 
-def _line(job: JobRow, item: ItemResult, response: dict[str, Any] | None, error: NeverRan | None) -> bytes:
+def _line(job: JobRow, item: ItemResult, response: dict[str, Any] | None, error: LineError | None) -> bytes:
     line = {
         "id": f"batch_req_{job.suffix}_{item.n}",
         "custom_id": item.custom_id,

@@ -112,6 +112,13 @@ def test_an_item_that_failed_has_its_status_and_an_envelope() -> None:
     assert json.loads(line)["error"] is None
 
 
+@pytest.mark.parametrize("code", ["engine_crashed", "engine_timeout"])
+def test_an_item_whose_engine_ended_has_an_error_and_no_response(code: str) -> None:
+    line = json.loads(render_line(job(), failed(ErrorInfo(code, "ended twice (SIGSEGV)"), 500)))
+    assert line["response"] is None
+    assert line["error"] == {"code": code, "message": "ended twice (SIGSEGV)"}
+
+
 def test_a_custom_id_of_any_characters_survives() -> None:
     odd = 'é"\\\n\u2028 \U0001f600'
     assert json.loads(render_line(job(), item(VECTORS, custom_id=odd)))["custom_id"] == odd
