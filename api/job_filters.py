@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated, TypeVar, get_args
 
 from fastapi import Query
+from pydantic import Field
 
 from api.errors import ApiError
 from api.moments import parse_moment
@@ -13,7 +14,10 @@ from store.job_pages import JobFilter
 from store.states import ItemState, JobState
 
 Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]+$")]
-Several = Annotated[str | None, Query(max_length=200, description="one or several, with commas between")]
+Several = Annotated[
+    list[Annotated[str, Field(max_length=200)]] | None,
+    Query(max_length=20, description="one or several, with commas between or each by itself"),
+]
 Moment = Annotated[str | None, Query(max_length=64, description="Unix seconds, or ISO 8601 with an offset")]
 
 VIEWS: tuple[View, ...] = get_args(View)
@@ -46,24 +50,26 @@ class JobQuery:
         )
 
 
-def states_of(kind: type[State], names: str | None, param: str) -> list[State] | None:
+def states_of(kind: type[State], given: list[str] | None, param: str) -> list[State] | None:
     """`queued,running` → the states; None for all. Raises `ApiError` (invalid_value)."""
-    if names is None:
+    if given is None:
         return None
+    names = ",".join(given)
     try:
         return [kind(name.strip()) for name in names.split(",")]
     except ValueError:
         raise _unknown(names, param, [state.value for state in kind]) from None
 
 
-def item_states_of(names: str | None) -> list[ItemState]:
+def item_states_of(given: list[str] | None) -> list[ItemState]:
     """Raises `ApiError` (invalid_value)."""
-    return states_of(ItemState, names, "state") or list(ItemState)
+    return states_of(ItemState, given, "state") or list(ItemState)
 
 
-def _views(names: str | None) -> list[View] | None:
-    if names is None:
+def _views(given: list[str] | None) -> list[View] | None:
+    if given is None:
         return None
+    names = ",".join(given)
     found = [view for name in names.split(",") for view in VIEWS if view == name.strip()]
     if len(found) != len(names.split(",")):
         raise _unknown(names, "kind", list(VIEWS))

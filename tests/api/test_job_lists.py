@@ -19,7 +19,7 @@ def http(stack: Stack) -> Iterator[httpx.Client]:
         yield client
 
 
-def ids(http: httpx.Client, **params: str | int) -> list[str]:
+def ids(http: httpx.Client, **params: str | int | list[str]) -> list[str]:
     reply = http.get("/jobs", params=params)
     assert reply.status_code == 200, reply.text
     return [job["id"] for job in reply.json()["data"]]
@@ -37,6 +37,7 @@ def test_jobs_batches_and_calls_are_one_list_that_can_be_filtered(client: OpenAI
     assert newer == [call, job, batch]
     assert ids(http, kind="job,batch", limit=2) == [job, batch]
     assert ids(http, kind="call", limit=1) == [call]
+    assert ids(http, kind=["batch", "job"], status=["completed", "queued,running"], limit=2) == [job, batch]
     assert ids(http, model="echo-short", limit=1) == [job]
     assert ids(http, status="completed", endpoint="/v1/embeddings", limit=3) == newer
     assert ids(http, after=since["id"], order="asc") == newer[::-1]
