@@ -58,7 +58,7 @@ async def _submit(
     _check_endpoint(work.endpoint)
     if work.model is not None:
         services.models.find(work.model, work.endpoint)
-    window = work.completion_window or DEFAULT_WINDOW[door]
+    window = DEFAULT_WINDOW[door] if work.completion_window is None else work.completion_window
     seconds = seconds_of(window) if window is not None else None
     not_before = _not_before(work, seconds)
     _check_window(work)

@@ -74,6 +74,7 @@ def test_a_job_past_its_time_keeps_what_is_finished(stack: Stack, http: httpx.Cl
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"completion_window": "0h"}, "invalid_value", "completion_window"),
+    ({"completion_window": ""}, "invalid_value", "completion_window"),
     ({"completion_window": "24"}, "invalid_value", "completion_window"),
     ({"completion_window": "1w"}, "invalid_value", "completion_window"),
     ({"completion_window": "24h\n"}, "invalid_value", "completion_window"),
