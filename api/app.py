@@ -65,8 +65,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    app.state.routes = routes
     app.state.is_stopping = lambda: False  # for what is answered without end; a server sets its own
-    errors.install(app, paths=[route.path for route in routes])
+    errors.install(app, routes)
     app.add_middleware(RequestContext)
     return app

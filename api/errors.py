@@ -9,9 +9,10 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from api.hints import wrong_method, wrong_route
+from api.hints import methods_of, wrong_method, wrong_route
 from backends.errors import BackendError
 from configs.error_codes import status_of, type_of
 from store.errors import DatabaseUnavailable, NotMigrated
@@ -51,12 +52,12 @@ def error_response(
     )
 
 
-def install(app: FastAPI, paths: Sequence[str]) -> None:
+def install(app: FastAPI, routes: Sequence[APIRoute]) -> None:
     """Register the handlers. What none of them knows becomes a 500 in `api/middleware.py`.
 
-    `paths` are those that are served, for who asks for another.
+    `routes` are those that are served, for who asks for another.
     """
-    app.state.paths = paths
+    app.state.routes = routes
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(BackendError, _refused_by_a_backend)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
@@ -87,17 +88,19 @@ async def _wrong_parameter(request: Request, error: Exception) -> Response:
     """FastAPI's own checks of query and path parameters: 400, as OpenAI answers, not 422."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"][1:]) or None
+    names = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][1:]]
+    param = "".join(names).removeprefix(".") or None
     return error_response("invalid_value", f"Invalid '{param}': {first['msg']}.", param=param)
 
 
 async def _refused_by_the_router(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    routes: Sequence[APIRoute] = request.app.state.routes
     if error.status_code == 404:
-        return error_response("not_found", wrong_route(request, request.app.state.paths))
+        return error_response("not_found", wrong_route(request, [route.path for route in routes]))
     if error.status_code == 405:
-        return error_response(
-            "method_not_allowed", wrong_method(request, error.headers), headers=error.headers
-        )
+        allowed = methods_of(request, routes)
+        message = wrong_method(request, allowed)
+        return error_response("method_not_allowed", message, headers={"allow": ", ".join(allowed)})
     code = "invalid_request" if error.status_code < 500 else "server_error"
     return error_response(code, str(error.detail), headers=error.headers)

@@ -1,9 +1,11 @@
 """What to say about a route that is not there: most often a client's `base_url` is at fault."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.routing import Match
 
 
 def wrong_route(request: Request, known: Sequence[str]) -> str:
@@ -20,10 +22,14 @@ def wrong_route(request: Request, known: Sequence[str]) -> str:
     return f"{asked} Did you mean {meant}?"
 
 
-def wrong_method(request: Request, headers: Mapping[str, str] | None) -> str:
-    allowed = headers.get("Allow") if headers else None
-    hint = f" It takes {allowed}." if allowed else ""
-    return f"{request.url.path} does not take {request.method}.{hint}"
+def wrong_method(request: Request, allowed: Sequence[str]) -> str:
+    return f"{request.url.path} does not take {request.method}. It takes {', '.join(allowed)}."
+
+
+def methods_of(request: Request, routes: Sequence[APIRoute]) -> list[str]:
+    """What its path takes. The router looks no further than the first route of a path."""
+    here = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 def _meant(path: str, known: Sequence[str]) -> str | None:

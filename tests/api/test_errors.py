@@ -2,6 +2,7 @@
 
 import pytest
 from fastapi import FastAPI, Query
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from api import errors
@@ -22,7 +23,11 @@ def app_that_raises(error: Exception) -> FastAPI:
     async def takes_a_limit(limit: int = Query(ge=1)) -> dict[str, int]:
         return {"limit": limit}
 
-    errors.install(app, ["/v1/embeddings", "/v1/files"])
+    @app.post("/v1/files")
+    async def takes_a_file() -> None:
+        """A second method of one path."""
+
+    errors.install(app, [route for route in app.routes if isinstance(route, APIRoute)])
     app.add_middleware(RequestContext)
     return app
 
@@ -102,6 +107,7 @@ def test_a_wrong_method_says_which_are_taken(client: TestClient) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (405, "method_not_allowed")
     assert "It takes POST." in reply.json()["error"]["message"]
     assert reply.headers["allow"] == "POST"
+    assert "It takes GET, POST." in client.delete("/v1/files").json()["error"]["message"]
 
 
 def test_a_database_that_is_not_migrated_is_unavailable_and_says_what_to_do() -> None:

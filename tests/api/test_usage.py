@@ -93,6 +93,12 @@ def test_what_cannot_be_asked_is_said(keyed: Stack, asked: dict[str, str], statu
         assert admin.get("/usage", params=asked).status_code == status
 
 
+def test_a_wrong_value_of_several_is_named_by_its_place(keyed: Stack) -> None:
+    with http(keyed) as admin:
+        error = admin.get("/usage", params={"group_by": ["key", "colour"]}).json()["error"]
+    assert error["param"] == "group_by[1]"
+
+
 def test_without_grouping_there_is_one_sum_even_of_nothing(keyed: Stack) -> None:
     with http(keyed) as admin:
         found = admin.get("/usage", params={"start": "2020-01-01", "end": "2020-01-02"}).json()
