@@ -21,7 +21,7 @@ from api.schemas.operations import (
     worker_object,
 )
 from api.services import Services
-from api.wire import JSON, read_json, reply
+from api.wire import JSON, decode, read_body, reply
 from store import db, overview, slots
 from store.db import borrow
 from store.errors import DatabaseUnavailable, NotMigrated
@@ -103,7 +103,7 @@ async def list_queues(services: InServices, caller: InReader) -> Response:
 @router.post("/v1/prune", openapi_extra=describes(body=Prune, reply=Pruned))
 async def prune(request: Request, services: InServices, caller: InAdmin) -> Response:
     """Delete what is past its time now, as the dispatcher does by and by; or say what that would be."""
-    asked = await read_json(request, MAX_BODY_BYTES, Prune)
+    asked = decode(await read_body(request, MAX_BODY_BYTES) or b"{}", Prune)
     found = await asyncio.to_thread(_prune, services, asked.dry_run)
     return reply(
         Pruned(
