@@ -156,6 +156,8 @@ def secret(
     api_key: KeyOption = None,
 ) -> None:
     """Print the secret that signs events for the webhook_url of jobs. Needs a key with the scope admin."""
+    if keep_old and not rotate:
+        raise typer.BadParameter("it says what becomes of the old one: add --rotate", param_hint="--keep-old")
     with connect(url, api_key) as client:
         if rotate:
             shown = client.post(

@@ -60,7 +60,7 @@ class AddressGuard:
         try:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, ValueError) as error:  # ValueError: what its IDNA library does not take
-            raise UrlRefused(f"That is not a URL: {error}.") from None
+            raise UrlRefused(f"That is not a URL: {str(error).rstrip('.')}.") from None
         await self.addresses(parsed)
 
     async def addresses(self, url: httpx.URL) -> list[str]:

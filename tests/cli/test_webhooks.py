@@ -77,3 +77,8 @@ def test_a_url_that_may_not_be_sent_to_is_one_line(run: Run, receiver: Receiver)
     refused = run("webhooks", "create", "https://169.254.169.254/x")
     assert (refused.code, refused.err.count("\n")) == (ExitCode.FAILED, 1)
     assert "BATCHYARD_WEBHOOK_ALLOW" in refused.err
+
+
+def test_keeping_the_old_secret_without_a_new_one_is_refused(run: Run) -> None:
+    refused = run("webhooks", "secret", "--keep-old")
+    assert (refused.code, "--rotate" in refused.err) == (ExitCode.USAGE, True)

@@ -123,6 +123,7 @@ def test_one_bad_address_among_a_names_addresses_is_enough(second: str) -> None:
 def test_what_is_no_url_of_a_receiver_is_refused_with_the_reason(url: str, message: str) -> None:
     assert message in str(refusal(url))
     assert "secret" not in str(refusal(url))
+    assert not str(refusal(url)).endswith("..")
 
 
 def test_a_list_of_networks_with_a_mistake_is_refused() -> None:
