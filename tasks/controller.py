@@ -116,8 +116,9 @@ class Controller:
         return any(not work.idle or len(work.let_go) for work in self.works.values())
 
     def wake_later(self) -> None:
-        """Send the wake-up that carries on from a drain whose time is up. Lost with Redis: see `Keeper`."""
-        if self.app is not None:
+        """Send the wake-up that carries on from a drain whose time is up. Lost with Redis: see `StandIn`. Not
+        tried where that hangs: it would hold the drain up for ten seconds."""
+        if self.app is not None and self.signals.reachable():
             try:
                 send_wake_up(self.app, self.families[0])
             except Exception as error:

@@ -105,9 +105,9 @@ class AsyncSignals:
         self._client = client
         self._silent_until = 0.0
 
-    async def poke(self, family: str) -> int:
-        """Tell awake slots of `family` to look; returns how many listen."""
-        return int(await self._ask(lambda client: client.publish(poke_channel(family), b"")) or 0)
+    async def poke(self, family: str) -> int | None:
+        """Tell awake slots of `family` to look; returns how many listen, None when Redis is away."""
+        return cast(int | None, await self._ask(lambda client: client.publish(poke_channel(family), b"")))
 
     async def poke_dispatcher(self) -> None:
         await self._ask(lambda client: client.publish(DISPATCH, b""))

@@ -182,7 +182,11 @@ class Submitter:
         return Submitted(job_id=job_id, suffix=suffix)
 
     async def wake(self, family: str) -> None:
-        """Tell the slots of a family that there is work. Never raises: the dispatcher repeats it."""
+        """Tell the slots of a family that there is work. Never raises: the dispatcher repeats it.
+
+        While Redis is away slots look by themselves: a wake-up would only be waited for, ten seconds where
+        Redis hangs.
+        """
         if await self._signals.poke(family) == 0:
             try:
                 await asyncio.to_thread(send_wake_up, self._app, family)
