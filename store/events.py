@@ -11,7 +11,8 @@ ENDED = (
     "job.id, job.project_id, job.suffix, job.view, job.state, job.announced, job.webhook_url, job.ended_at"
 )
 
-# Needs %(event_id)s, a new id; at most one job may have ended.
+# Needs %(event_id)s, a new id; at most one job may have ended. Endpoints are locked: one that is being
+# deleted would break the statement.
 EMIT = """
 event AS (
     INSERT INTO webhook_event (id, project_id, job_id, type, payload)
@@ -26,12 +27,15 @@ event AS (
     ) AS named
     WHERE announced AND ended_at IS NOT NULL
     RETURNING id, project_id, type
+), endpoint AS (
+    SELECT webhook_endpoint.id FROM event JOIN webhook_endpoint USING (project_id)
+    WHERE enabled AND event.type = ANY (event_types)
+    FOR KEY SHARE OF webhook_endpoint
 ), addressed AS (
     INSERT INTO delivery (project_id, event_id, endpoint_id, url, receiver)
     SELECT event.project_id, event.id, told.endpoint_id, told.url, told.receiver
     FROM event CROSS JOIN LATERAL (
-        SELECT id AS endpoint_id, NULL AS url, id AS receiver FROM webhook_endpoint
-        WHERE project_id = event.project_id AND enabled AND event.type = ANY (event_types)
+        SELECT id AS endpoint_id, NULL AS url, id AS receiver FROM endpoint
         UNION ALL
         SELECT NULL, webhook_url, project_id || ' ' || lower(split_part(webhook_url, '/', 3))
         FROM ended WHERE webhook_url IS NOT NULL

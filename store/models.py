@@ -32,7 +32,8 @@ _RESUME = "DELETE FROM model_pause WHERE model = %(model)s"
 _FREE_JOBS = f"UPDATE job SET ready = {IS_DUE}, note = NULL WHERE {_IS_OPEN}"
 _FORGIVE = f"DELETE FROM strike USING job WHERE job.id = strike.job_id AND {_IS_OPEN}"
 
-# Jobs take turns, by the number of the trial: where the oldest is all poison, a younger one may pass.
+# Jobs take turns, by the number of the trial: where the oldest is all poison, a younger one may pass. Whether
+# it is open is asked again under its lock: a job that was cancelled just now must not be ready.
 _START_TRIALS = f"""
 WITH due AS (
     SELECT model, probes FROM model_pause WHERE probe_at <= now() FOR NO KEY UPDATE SKIP LOCKED
@@ -49,7 +50,8 @@ WITH due AS (
 ), chosen AS (
     SELECT model, id, family, suffix FROM candidate WHERE place = mod(probes, jobs)
 ), readied AS (
-    UPDATE job SET ready = true FROM chosen WHERE job.id = chosen.id
+    UPDATE job SET ready = true FROM chosen
+    WHERE job.id = chosen.id AND state IN ('queued', 'running') AND {IS_TIMELY}
 )
 UPDATE model_pause SET trial_job_id = chosen.id, probes = model_pause.probes + 1,
                        probe_at = now() + {_UNTIL_TRIAL.format(probes="model_pause.probes + 1")}

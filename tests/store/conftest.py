@@ -1,7 +1,9 @@
 """What the tests of the store work with: connections to a database of their own, and jobs in it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -34,6 +36,27 @@ def open_connection(database_url: str) -> Iterator[Connect]:
 @pytest.fixture
 def conn(open_connection: Connect) -> psycopg.Connection[Any]:
     return open_connection()
+
+
+@pytest.fixture
+def overtake(open_connection: Connect) -> Callable[..., Any]:
+    """Runs `late(conn)` so that it has begun, and waits for a row, when what `first(conn)` did is committed;
+    what `late` gives."""
+
+    def run(first: Callable[..., Any], late: Callable[..., Any]) -> Any:
+        ahead, behind, watcher = (open_connection() for _ in range(3))
+        with ThreadPoolExecutor(1) as pool:
+            with ahead.transaction():
+                first(ahead)
+                ending = pool.submit(late, behind)
+                is_blocked = "SELECT FROM unnest(pg_blocking_pids(%s))"
+                until = time.monotonic() + 60
+                while watcher.execute(is_blocked, (behind.info.backend_pid,)).rowcount == 0:
+                    assert not ending.done()
+                    assert time.monotonic() < until
+            return ending.result(60)
+
+    return run
 
 
 @pytest.fixture

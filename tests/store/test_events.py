@@ -133,3 +133,17 @@ def test_an_event_goes_to_the_jobs_url_and_to_the_enabled_endpoints_that_ask_for
         (None, "https://Hooks.example:8443/a/b?c", "1 hooks.example:8443", "pending"),
         (asks, None, asks, "pending"),
     ]
+
+
+def test_an_endpoint_that_is_deleted_meanwhile_is_not_told_and_holds_no_end_up(
+    conn: Conn, new_job: NewJob, wait_for: WaitFor, overtake: Callable[..., Any]
+) -> None:
+    for name in ("goes", "stays"):
+        wait_for(webhooks.insert, 1, name=name, url="https://x/", event_types=["batch.failed"])
+    job = new_job()
+    assert overtake(
+        lambda ahead: ahead.execute("DELETE FROM webhook_endpoint WHERE name = 'goes'"),
+        lambda behind: lifecycle.fail(behind, job, "server_error", "why"),
+    )
+    told = conn.execute("SELECT name FROM delivery JOIN webhook_endpoint AS e ON e.id = endpoint_id")
+    assert told.fetchall() == [("stays",)]

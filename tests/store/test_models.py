@@ -86,6 +86,18 @@ def test_a_job_that_others_compute_is_not_tried_and_one_that_was_released_is(
     assert [trial.job_id for trial in models.start_trials(conn)] == [job]
 
 
+def test_a_job_that_is_cancelled_while_it_is_chosen_for_a_trial_is_not_made_ready(
+    conn: Conn, new_job: NewJob, take: Take, overtake: Callable[..., Any]
+) -> None:
+    new_job(1)
+    models.pause(conn, "echo", "crashes")
+    due(conn)
+    overtake(lambda ahead: ahead.execute("UPDATE job SET state = 'cancelling'"), models.start_trials)
+    assert conn.execute("SELECT ready FROM job").fetchone() == (False,)
+    models.passed(conn, "echo")
+    assert take() is None
+
+
 def test_a_resume_by_an_operator_forgets_the_strikes_of_open_jobs_and_a_passed_trial_does_not(
     conn: Conn, new_job: NewJob, take: Take
 ) -> None:
