@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -151,7 +152,13 @@ def test_a_reader_who_goes_away_frees_the_connection(stack: Stack, http: httpx.C
     requests = [{"body": {"input": [f"{n}-{m}" for m in range(20)]}} for n in range(20)]
     body = {"endpoint": "/v1/embeddings", "model": "echo-wide", "requests": requests}
     job_id = finished(http, http.post("/jobs", json=body).json()["id"])["id"]
-    with http.stream("GET", f"/jobs/{job_id}/results") as reply, psycopg.connect(stack.database_url) as conn:
+    # A small buffer: a large one may take in all of the reply, which has 19 MB, before it is looked at.
+    transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)])
+    with (
+        psycopg.connect(stack.database_url) as conn,
+        httpx.Client(base_url=http.base_url, transport=transport, timeout=60) as reader,
+        reader.stream("GET", f"/jobs/{job_id}/results") as reply,
+    ):
         next(reply.iter_raw())
         assert downloads(conn) == 1
     with psycopg.connect(stack.database_url, autocommit=True) as conn:
