@@ -1,7 +1,7 @@
 """Looking for work: which lane and model a slot claims next, and taking the claimed parts in."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import structlog
 
@@ -79,23 +79,34 @@ class Looker:
 
     def _open_questions(self) -> Iterator[Question]:
         """What to ask next, most urgent first."""
-        if self._interactive_room() and (Lane.INTERACTIVE, None) not in self._dry:
-            yield (Lane.INTERACTIVE, None)
+        for asked in self._interactive_models():
+            if (Lane.INTERACTIVE, asked) not in self._dry:
+                yield (Lane.INTERACTIVE, asked)
         model = self._bulk_model()
         if (Lane.BULK, model) not in self._dry and self._bulk_room(model):
             yield (Lane.BULK, model)
 
-    def _interactive_room(self) -> bool:
-        """Interactive parts are handed over at once, so no more are taken than soon get their turn; in a turn
-        of bulk, none."""
+    def _interactive_models(self) -> list[str | None]:
+        """Of which models interactive parts may be claimed: any (None), or none.
+
+        They are handed over at once, so no more are taken than soon get their turn; in a turn of bulk, none.
+        Parts that wait for an engine, for a download perhaps, keep nobody from those that are there.
+        """
+        works = self._c.works
         if self._c.lanes.bulk_turn:
-            return False
+            return []
+        if self._interactive_seconds(works) < INTERACTIVE_SECONDS:
+            return [None]
+        ready = [model for model, work in works.items() if work.engine is not None]
+        return [*ready] if self._interactive_seconds(ready) < INTERACTIVE_SECONDS else []
+
+    def _interactive_seconds(self, models: Iterable[str]) -> float:
+        """How long the interactive parts in hand of these models take."""
         seconds = self._c.pace.seconds
-        in_hand = (
-            work.holding.count(Lane.INTERACTIVE) * seconds.get(model, INTERACTIVE_SECONDS)
-            for model, work in self._c.works.items()
+        return sum(
+            self._c.works[model].holding.count(Lane.INTERACTIVE) * seconds.get(model, INTERACTIVE_SECONDS)
+            for model in models
         )
-        return sum(in_hand) < INTERACTIVE_SECONDS
 
     def _bulk_model(self) -> str | None:
         """The model whose bulk parts are in hand: only chunks of it may join them."""
@@ -138,8 +149,9 @@ class Looker:
             only_model=only_model,
             shares=SHARES_PER_SLOT * c.peers if c.peers > 1 else 1,
         )
+        if lane is Lane.BULK and only_model is None:  # the other model's turn has come
+            self._yields = False
         if claim is not None:
-            self._yields = self._yields and only_model is not None
             self._guessed += [] if claim.model in c.pace.seconds else [claim]
             self._take_in(claim)
         return claim is not None
@@ -157,7 +169,7 @@ class Looker:
         Before new work: what is lost has waited longest, and somebody may wait for it.
         """
         model = self._bulk_model()
-        wanted: list[Question] = [(Lane.INTERACTIVE, None)] if self._interactive_room() else []
+        wanted: list[Question] = [(Lane.INTERACTIVE, asked) for asked in self._interactive_models()]
         wanted += [(Lane.BULK, model)] if self._bulk_room(model) else []
         for lane, only_model in wanted:
             claim = chunks.reclaim(

@@ -18,6 +18,7 @@ from store.errors import DatabaseUnavailable
 from tasks.controller import Controller
 from tasks.drain import Drain, drain
 from tasks.finalization import Finalizer
+from tasks.launch import Launch
 from tasks.looking import Looker
 from tasks.signals import ANSWERS, connect, decode_answered
 from tests.tasks.slot import cancel, submit, submit_in_parts, text
@@ -223,3 +224,56 @@ def test_a_batch_without_end_does_not_starve_calls(
         controller.signals.poke("echo")
         wait_until(lambda: state_of(conn, calls) == "finalizing")
         assert len(results_of(conn, batch)) < 300
+
+
+def test_calls_of_a_model_that_is_loaded_do_not_wait_for_the_download_of_another(
+    slot: OpenSlot,
+    database_url: str,
+    conn: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    controller, downloaded = slot(drain_seconds=90), threading.Event()
+    (tmp_path / "specs" / "large.yaml").write_text("name: large\nfamily: echo\n")
+    step = Launch.step
+    monkeypatch.setattr(
+        Launch, "step", lambda own: step(own) if own.spec.name == "echo" or downloaded.is_set() else None
+    )
+
+    def call(model: str) -> int:
+        job_id = submit(database_url, [text(0)], model=model, lane=Lane.INTERACTIVE, view="call")
+        controller.signals.poke("echo")
+        return job_id
+
+    with draining(controller):
+        first = call("echo")
+        wait_until(lambda: state_of(conn, first) == "completed")
+        waiting = [call("large") for _ in range(2)]
+        wait_until(lambda: "large" in controller.works)
+        others = [call("echo") for _ in range(5)]
+        wait_until(lambda: all(state_of(conn, job_id) == "completed" for job_id in others))
+        downloaded.set()
+        wait_until(lambda: all(state_of(conn, job_id) == "completed" for job_id in waiting))
+
+
+def test_calls_do_not_keep_a_batch_going_when_it_is_the_turn_of_another_model(
+    slot: OpenSlot, database_url: str, conn: psycopg.Connection
+) -> None:
+    long = submit(database_url, [text(n) for n in range(2000)], model="echo-slow")
+    controller = slot(drain_seconds=90)
+    seen = 0
+    with draining(controller):
+        wait_until(lambda: results_of(conn, long))
+        urgent = submit(database_url, [text(0)])
+        conn.execute("UPDATE job SET priority = 10 WHERE id = %s", (urgent,))
+
+        def done() -> bool:
+            nonlocal seen
+            if len(results_of(conn, long)) > seen:  # several calls a second, and the batch goes on
+                seen = len(results_of(conn, long))
+                submit(database_url, [text(0)], model="echo-slow", lane=Lane.INTERACTIVE, view="call")
+                controller.signals.poke("echo")
+            return state_of(conn, urgent) == "finalizing"
+
+        wait_until(done, 80)
+        assert len(results_of(conn, long)) < 1500
