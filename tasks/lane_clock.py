@@ -9,7 +9,8 @@ from backends.types import Lane
 MEMORY_SECONDS = 60.0  # the share of bulk is kept over so long
 SPAN_SECONDS = 1.0  # and is forgotten in steps
 TURN_SECONDS = 0.25  # of bulk compute, and of interactive compute between two turns of bulk
-# A turn in which bulk gets nothing done ends as well: what the engine was given before is still computed.
+# A turn in which bulk gets nothing done ends as well: what the engine was given before is still computed, or
+# it hangs. Bulk has had that time too, or it would be given more and more of it; what it then does is free.
 TURN_MOST_SECONDS = 3.0
 
 
@@ -27,6 +28,7 @@ class LaneClock:
         self._contended = False
         self._turn_until: float | None = None
         self._turn_left = self._interactive_since = 0.0
+        self._had_before = 0.0  # by bulk, in turns, and nothing was heard of it
 
     @property
     def bulk_turn(self) -> bool:
@@ -42,10 +44,16 @@ class LaneClock:
         """`seconds` of the slot's time went into parts of `lane`."""
         if lane is Lane.BULK:
             self._turn_left -= seconds
+            known = min(seconds, self._had_before)
+            self._had_before -= known
+            seconds -= known
         elif self._contended:
             self._interactive_since += seconds
         else:
             return
+        self._note(lane, seconds)
+
+    def _note(self, lane: Lane, seconds: float) -> None:
         now = self._clock()
         if not self._spans or now - self._spans[-1][0] >= SPAN_SECONDS:
             self._spans.append((now, dict.fromkeys(Lane, 0.0)))
@@ -64,4 +72,7 @@ class LaneClock:
             if due and self._interactive_since >= TURN_SECONDS:
                 self._turn_until, self._turn_left = now + TURN_MOST_SECONDS, TURN_SECONDS
         elif not due or self._turn_left <= 0 or now >= self._turn_until:
+            if now >= self._turn_until and self._turn_left == TURN_SECONDS:
+                self._had_before += TURN_MOST_SECONDS
+                self._note(Lane.BULK, TURN_MOST_SECONDS)
             self._turn_until, self._interactive_since = None, 0.0

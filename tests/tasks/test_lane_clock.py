@@ -83,3 +83,32 @@ def test_a_turn_that_bulk_cannot_use_ends() -> None:
     slot.now += TURN_MOST_SECONDS  # nothing was heard of it
     slot.clock.update(bulk_waits=True)
     assert not slot.clock.bulk_turn
+
+
+def test_turns_that_bulk_cannot_use_cost_calls_no_more_than_its_share() -> None:
+    """Its engine hangs, say, or what it has waits to be tried again."""
+    slot, until, blocked = Slot(), 1060.0, 0.0
+    while slot.now < until:
+        slot.clock.update(bulk_waits=True)
+        slot.now += CALL
+        if slot.clock.bulk_turn:
+            blocked += CALL
+        else:
+            slot.clock.took(Lane.INTERACTIVE, CALL)
+    assert 0 < blocked < 0.25 * 60
+
+
+def test_bulk_whose_calls_are_longer_than_a_turn_has_its_share_all_the_same() -> None:
+    slot, bulk, until, long_call = Slot(), 0.0, 1600.0, 10.0
+    while slot.now < until:
+        slot.clock.update(bulk_waits=True)
+        if slot.clock.bulk_turn:
+            slot.now += TURN_MOST_SECONDS
+            slot.clock.update(bulk_waits=True)
+            slot.now += long_call - TURN_MOST_SECONDS
+            slot.clock.took(Lane.BULK, long_call)
+            bulk += long_call
+        else:
+            slot.now += CALL
+            slot.clock.took(Lane.INTERACTIVE, CALL)
+    assert 0.15 < bulk / 600 < 0.35  # few calls, as long as they are: it cannot be exact
