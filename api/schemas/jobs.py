@@ -8,6 +8,7 @@ from api.schemas.times import unix
 from store.counts import Counts
 from store.jobs import JobRow
 from store.queue import Standing
+from store.states import JobState
 
 
 class RequestCounts(msgspec.Struct, kw_only=True):
@@ -88,7 +89,7 @@ def job_object(row: JobRow, counts: Counts, standing: Standing, outlook: Outlook
         endpoint=row.endpoint,
         model=row.model or None,
         status=row.state,
-        note=row.note,
+        note=_why_it_waits(row),
         created_at=unix(row.created_at),
         started_at=unix(row.started_at),
         finalizing_at=unix(row.finalizing_at),
@@ -116,6 +117,13 @@ def job_object(row: JobRow, counts: Counts, standing: Standing, outlook: Outlook
         units=row.units,
         metadata=row.meta,
     )
+
+
+def _why_it_waits(row: JobRow) -> str | None:
+    """The note that somebody has left on the job; else whether it is too early for it."""
+    if row.note is None and row.state is JobState.QUEUED and not row.ready and row.not_before is not None:
+        return f"waits until {row.not_before.isoformat(timespec='seconds')}"
+    return row.note
 
 
 def item_counts(counts: Counts) -> ItemCounts:

@@ -53,6 +53,14 @@ def test_a_job_waits_for_its_moment(http: httpx.Client) -> None:
     assert job["started_at"] >= job["not_before"]
 
 
+def test_a_job_says_until_when_it_waits(http: httpx.Client) -> None:
+    job_id = submit(http, [GOOD], not_before="2999-12-31T23:00:00+00:00")["id"]
+    while (job := http.get(f"/jobs/{job_id}").json())["status"] == "validating":
+        time.sleep(0.05)
+    assert job["note"] == "waits until 2999-12-31T23:00:00+00:00"
+    http.post(f"/jobs/{job_id}/cancel")
+
+
 def test_a_job_past_its_time_keeps_what_is_finished(stack: Stack, http: httpx.Client, client: OpenAI) -> None:
     """Its deadline is moved up in the database, since no window is shorter than a minute."""
     job = submit(http, [GOOD] * 1000, model="echo-slow", completion_window="1m")
