@@ -41,7 +41,7 @@ class Strikes:
 
     def settle(self, work: Work) -> None:
         """Draw the conclusions from what has been computed since, or could not be tried."""
-        computed, work.computed = work.computed, False
+        computed = work.computed
         if work.trial is not None:
             if computed:
                 self._resume(work)
@@ -52,6 +52,7 @@ class Strikes:
         elif work.holding.aside and (computed or not work.holding.trying):
             for key, end in list(work.holding.aside.items()):
                 self._fail(work, key, end)
+        work.computed = False  # not where the database went away: it is concluded again
 
     def _strike(self, work: Work, key: int, end: str) -> None:
         held = work.holding.parts[key]
@@ -83,8 +84,9 @@ class Strikes:
         self._c.recorder.release(work.holding, work.cancel)
 
     def _resume(self, work: Work) -> None:
+        resumed = models.passed(self._c.conn.get(), work.spec.name)
         work.trial = None
-        if models.passed(self._c.conn.get(), work.spec.name):
+        if resumed:
             log.info("model.resumed", model=work.spec.name)
             self._c.signals.poke(work.spec.family)
 

@@ -10,6 +10,7 @@ import pytest
 
 from backends.types import decode_error
 from store import models
+from store.errors import DatabaseUnavailable
 from tasks.controller import Controller
 from tasks.drain import drain
 from tasks.trials import Trials
@@ -122,6 +123,34 @@ def test_once_its_model_is_mended_and_resumed_every_item_completes(
     drain(slot())
     assert len(results_of(conn, job_id)) == 20
     assert failed(conn, job_id) == {}
+
+
+@pytest.mark.usefixtures("frail")
+def test_a_trial_that_passes_while_the_database_goes_away_ends_the_pause_when_it_is_back(
+    slot: OpenSlot,
+    database_url: str,
+    conn: psycopg.Connection,
+    spec: WriteSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = submit(database_url, items(*["poison"] * 8), model="frail")
+    with draining(slot()):
+        wait_until(lambda: is_held(conn, job_id), 60)
+    spec(delay_ms=1)
+    passed, calls = models.passed, []
+
+    def away_at_first(conn: psycopg.Connection, model: str) -> bool:
+        calls.append(model)
+        if len(calls) == 1:
+            raise DatabaseUnavailable("for a moment")
+        return passed(conn, model)
+
+    monkeypatch.setattr(models, "passed", away_at_first)
+    controller = slot()
+    try_now(conn, controller)
+    with draining(controller):
+        wait_until(lambda: state_of(conn, job_id) == "finalizing", 60)
+    assert pauses(conn) == []
 
 
 @pytest.mark.usefixtures("frail")
