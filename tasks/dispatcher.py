@@ -80,11 +80,12 @@ class Dispatcher:
         self._conn = Connection(self._url, "batchyard dispatcher")
         self._redis = connect(settings.redis_url)
         signals, blobs = Signals(self._redis), open_blobs(settings)
-        validator = Validator(settings, signals, blobs, load_catalogue(settings))
+        wake = self._loop("wake", WakeUps(make_app(settings), signals).repeat)
+        validator = Validator(settings, signals, blobs, load_catalogue(settings), queued=wake.poked.set)
         self._loops = [
             self._loop("validate", validator.step),
             self._loop("settle", Finalizer(signals).step),
-            self._loop("wake", WakeUps(make_app(settings), signals).repeat),
+            wake,
             self._loop("try", Trials(signals).step, interval=TRIALS_SECONDS),
             self._loop("open and close", Windows().step, interval=WINDOWS_SECONDS),
             self._loop("explain", Explanations().step, interval=EXPLAIN_SECONDS),

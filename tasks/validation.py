@@ -34,10 +34,19 @@ class _Refused(Exception):
 
 
 class Validator:
-    """Turns files into items, one file at a turn."""
+    """Turns files into items, one file at a turn. `queued` is called when there is work for slots."""
 
-    def __init__(self, settings: Settings, signals: Signals, blobs: Blobs, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        signals: Signals,
+        blobs: Blobs,
+        catalogue: Catalogue,
+        *,
+        queued: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings, self._signals, self._blobs, self._catalogue = settings, signals, blobs, catalogue
+        self._queued = queued
         self._events = EventWriter(signals)
 
     def step(self, conn: psycopg.Connection) -> bool:
@@ -52,6 +61,7 @@ class Validator:
             path = self._path(conn, job)
             with conn.transaction():
                 self._store(conn, job, path)
+            self._queued()
             self._events.state(job.id, JobState.QUEUED)
         except _Refused as refused:
             if refused.errors:

@@ -6,13 +6,31 @@ import psycopg
 
 from backends.types import decode_error
 from configs.settings import Settings
+from configs.spec_files import load_catalogue
+from store.blobs import open_blobs
 from tasks.drain import drain
+from tasks.signals import Signals, connect
 from tasks.validation import Validator
 from tests.tasks.slot import open_slot
 from tests.tasks.test_dispatcher import HandIn, errors_of, hand_in, line, settings, validator
-from tests.tasks.test_drain import conn, results_of
+from tests.tasks.test_drain import conn, results_of, state_of
 
 __all__ = ["conn", "hand_in", "settings", "validator"]  # the fixtures
+
+
+def test_slots_are_woken_for_what_is_queued_and_not_for_what_is_refused(
+    settings: Settings, hand_in: HandIn, conn: psycopg.Connection
+) -> None:
+    """Without it a small job waited for the next tick, longer than for its results."""
+    states: list[str] = []
+    signals, blobs = Signals(connect(settings.redis_url or "")), open_blobs(settings)
+    good, bad = hand_in(line(0)), hand_in({"custom_id": "no body"})
+    validator = Validator(
+        settings, signals, blobs, load_catalogue(settings), queued=lambda: states.append(state_of(conn, good))
+    )
+    while validator.step(conn):
+        pass
+    assert (states, state_of(conn, bad)) == (["queued"], "failed")
 
 
 def test_a_line_without_a_model_is_cut_as_any_other_and_goes_on_without_one(
