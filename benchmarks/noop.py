@@ -21,7 +21,7 @@ from benchmarks.peers.queue_turns import text_of
 from benchmarks.service import fresh_home, running
 from store.embedded.services import EmbeddedServices, Urls
 
-ROUNDS = 3
+ROUNDS = 2
 CALLS, SMALL, LARGE = 200, 100, 50_000
 PEERS_LARGE = 10_000  # of the 50,000: their rates do not depend on it, and Celery's turn takes minutes
 SMALL_TIMES = 5

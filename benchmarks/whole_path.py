@@ -83,7 +83,9 @@ def warm_up(service: Service) -> None:
         client.embeddings.create(model=MODEL, input=[f"warm up {number} {n}" for n in range(600)])
 
 
-def embedding_batch(service: Service, all_texts: list[str]) -> tuple[float, dict[str, float]]:
+def embedding_batch(
+    service: Service, all_texts: list[str], look_seconds: float = 0.2
+) -> tuple[float, dict[str, float]]:
     """(wall seconds, CPU-seconds by process) from upload to the output file, read.
 
     The texts differ from batch to batch by a mark at their front, so that no slot remembers a vector.
@@ -95,7 +97,7 @@ def embedding_batch(service: Service, all_texts: list[str]) -> tuple[float, dict
     file = client.files.create(file=("texts.jsonl", io.BytesIO(lines.encode())), purpose="batch")
     batch = client.batches.create(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
     while batch.status not in ("completed", "failed"):
-        time.sleep(0.2)
+        time.sleep(look_seconds)
         batch = client.batches.retrieve(batch.id)
     assert batch.output_file_id is not None, batch.errors
     output = client.files.content(batch.output_file_id).read()
