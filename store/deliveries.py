@@ -11,6 +11,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import class_row
 
 from store.db import map_errors
+from store.paging import fetch_page
 from store.states import DeliveryState
 
 DELIVERER = "batchyard deliverer"  # how its connections are named in pg_stat_activity
@@ -107,10 +108,7 @@ async def page(
     chosen = [_FILTERS[name] for name, value in values.items() if value is not None]
     conditions = " AND ".join(["delivery.project_id = %(project)s", *chosen])
     statement = f"{_DELIVERY} WHERE {conditions} ORDER BY delivery.id DESC LIMIT %(rows)s"
-    async with conn.cursor(row_factory=class_row(DeliveryRow)) as cursor:
-        await cursor.execute(statement, {**values, "project": project_id, "rows": limit + 1})
-        rows = await cursor.fetchall()
-    return rows[:limit], len(rows) > limit
+    return await fetch_page(conn, DeliveryRow, statement, {**values, "project": project_id}, limit)
 
 
 async def find(conn: AsyncConnection[Any], delivery_id: int, project_id: int) -> DeliveryRow | None:

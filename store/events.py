@@ -6,6 +6,10 @@ awaited calls are not `announced`: whoever waits is told already. Sending is `st
 The payload is OpenAI's event object (the official client's `webhooks.unwrap`): thin, just the id.
 """
 
+from store.ids import PREFIXES
+
+_PREFIXES = " ".join(f"WHEN '{view}' THEN '{prefix}'" for view, prefix in PREFIXES.items())
+
 # What a statement's `UPDATE job … RETURNING` must give for its job.
 ENDED = (
     "job.id, job.project_id, job.suffix, job.view, job.state, job.announced, job.webhook_url, job.ended_at"
@@ -13,7 +17,7 @@ ENDED = (
 
 # Needs %(event_id)s, a new id; at most one job may have ended. Endpoints are locked: one that is being
 # deleted would break the statement.
-EMIT = """
+EMIT = f"""
 event AS (
     INSERT INTO webhook_event (id, project_id, job_id, type, payload)
     SELECT %(event_id)s, project_id, id, named.type, json_build_object(
@@ -23,7 +27,7 @@ event AS (
     FROM ended CROSS JOIN LATERAL (
         SELECT CASE view WHEN 'batch' THEN 'batch.' WHEN 'response' THEN 'response.' ELSE 'job.' END || state
                    AS type,
-               CASE view WHEN 'batch' THEN 'batch_' WHEN 'response' THEN 'resp_' ELSE 'job_' END AS prefix
+               CASE view {_PREFIXES} END AS prefix
     ) AS named
     WHERE announced AND ended_at IS NOT NULL
     RETURNING id, project_id, type

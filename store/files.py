@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 
 from store.db import map_errors
 from store.ids import new_file_id
+from store.paging import fetch_page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +141,8 @@ async def page(
           AND (%(after)s::text IS NULL OR (created_at, id) {beyond} (
                   SELECT created_at, id FROM file WHERE id = %(after)s AND project_id = %(project)s))
         ORDER BY created_at {order}, id {order} LIMIT %(rows)s"""
-    values = {"project": project_id, "purpose": purpose, "after": after, "rows": limit + 1}
-    async with conn.cursor(row_factory=class_row(FileRow)) as cursor:
-        await cursor.execute(statement, values)
-        rows = await cursor.fetchall()
-    return rows[:limit], len(rows) > limit
+    values = {"project": project_id, "purpose": purpose, "after": after}
+    return await fetch_page(conn, FileRow, statement, values, limit)
 
 
 async def delete(conn: AsyncConnection[Any], file_id: str, project_id: int) -> FileRow | None:

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from store.ids import View
 from store.jobs import SELECT_JOB, JobRow
+from store.paging import fetch_page
 from store.states import FINAL_JOB_STATES, JobState
 
 
@@ -62,11 +62,8 @@ async def page(
     An unknown `after_suffix` gives an empty page.
     """
     statement = (_of_open_jobs if wanted.is_of_open_jobs else _of_jobs)(wanted, order, after_suffix)
-    values = wanted.values() | {"project": project_id, "after": after_suffix, "rows": limit + 1}
-    async with conn.cursor(row_factory=class_row(JobRow)) as cursor:
-        await cursor.execute(statement, values)
-        rows = await cursor.fetchall()
-    return rows[:limit], len(rows) > limit
+    values = wanted.values() | {"project": project_id, "after": after_suffix}
+    return await fetch_page(conn, JobRow, statement, values, limit)
 
 
 def _of_jobs(wanted: JobFilter, order: str, after_suffix: str | None) -> str:

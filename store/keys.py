@@ -12,6 +12,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from store.paging import fetch_page
+
 SECRET_PREFIX = "by_"
 SECRET_CHARACTERS = 40  # of 62: 238 random bits
 HINT_CHARACTERS = 4
@@ -155,10 +157,7 @@ async def find(conn: AsyncConnection[Any], public_id: str) -> KeyEntry | None:
 async def page(conn: AsyncConnection[Any], after: str | None, limit: int) -> tuple[list[KeyEntry], bool]:
     """Up to `limit` keys of all projects, the newest first, after the one of public id `after`; and whether
     there are more."""
-    async with conn.cursor(row_factory=class_row(KeyEntry)) as cursor:
-        await cursor.execute(_PAGE, {"after": after, "rows": limit + 1})
-        rows = await cursor.fetchall()
-    return rows[:limit], len(rows) > limit
+    return await fetch_page(conn, KeyEntry, _PAGE, {"after": after}, limit)
 
 
 async def revoke(conn: AsyncConnection[Any], public_id: str) -> None:

@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from store.ids import new_endpoint_id
+from store.paging import fetch_page
 
 KEEP_OLD_SECRET_SECONDS = 24 * 3600
 
@@ -38,7 +39,26 @@ EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndpointRow:
+class SigningSecret:
+    """What signs. An old secret is given only while it counts."""
+
+    secret: str
+    old_secret: str | None
+    old_secret_until: datetime | None
+
+    @property
+    def secrets(self) -> list[str]:
+        """Those that sign now, the newest first."""
+        return [self.secret, *([self.old_secret] if self.old_secret else [])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectSecret(SigningSecret):
+    """What signs events for the URLs that a project's jobs name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointRow(SigningSecret):
     """A registered receiver. `failing_since`: every attempt has failed since then."""
 
     id: str
@@ -46,32 +66,11 @@ class EndpointRow:
     name: str
     url: str
     event_types: list[str]
-    secret: str
-    old_secret: str | None
-    old_secret_until: datetime | None
     enabled: bool
     disabled_reason: str | None
     failing_since: datetime | None
     created_at: datetime
     updated_at: datetime
-
-    @property
-    def secrets(self) -> list[str]:
-        """Those that sign now, the newest first; an old one is given only while it counts."""
-        return [self.secret, *([self.old_secret] if self.old_secret else [])]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProjectSecret:
-    """What signs events for the URLs that a project's jobs name."""
-
-    secret: str
-    old_secret: str | None
-    old_secret_until: datetime | None
-
-    @property
-    def secrets(self) -> list[str]:
-        return [self.secret, *([self.old_secret] if self.old_secret else [])]
 
 
 # An old secret that no longer counts is not read.
@@ -94,9 +93,10 @@ WHERE project_id = %(project)s AND (%(after)s::text IS NULL OR (created_at, id) 
           SELECT created_at, id FROM webhook_endpoint WHERE id = %(after)s AND project_id = %(project)s))
 ORDER BY created_at DESC, id DESC LIMIT %(rows)s
 """
+_END_DELIVERIES = "UPDATE delivery SET state = 'disabled', ended_at = now(), lease_until = NULL, token = NULL"
 # Nothing changes where nothing is new, not even `updated_at`. What is pending for an endpoint that its owner
 # disables is pending no longer.
-_UPDATE = """
+_UPDATE = f"""
 WITH wanted AS (
     SELECT id, coalesce(%(name)s, name) AS name, coalesce(%(url)s, url) AS url,
            coalesce(%(event_types)s::text[], event_types) AS event_types,
@@ -113,17 +113,15 @@ WITH wanted AS (
     WHERE had.id = wanted.id AND (had.name, had.url, had.event_types, had.enabled)
           IS DISTINCT FROM (wanted.name, wanted.url, wanted.event_types, wanted.enabled)
 )
-UPDATE delivery SET state = 'disabled', ended_at = now(), lease_until = NULL, token = NULL
-FROM wanted
+{_END_DELIVERIES} FROM wanted
 WHERE NOT wanted.enabled AND delivery.endpoint_id = wanted.id AND delivery.state = 'pending'
 """
-_DISABLE = """
+_DISABLE = f"""
 WITH disabled AS (
     UPDATE webhook_endpoint SET enabled = false, disabled_reason = %(reason)s, updated_at = now()
     WHERE id = %(id)s AND enabled RETURNING id
 )
-UPDATE delivery SET state = 'disabled', ended_at = now(), lease_until = NULL, token = NULL
-FROM disabled WHERE delivery.endpoint_id = disabled.id AND delivery.state = 'pending'
+{_END_DELIVERIES} FROM disabled WHERE delivery.endpoint_id = disabled.id AND delivery.state = 'pending'
 """
 _ROTATE = f"""
 UPDATE webhook_endpoint
@@ -168,10 +166,7 @@ async def page(
     conn: AsyncConnection[Any], project_id: int, *, after: str | None, limit: int
 ) -> tuple[list[EndpointRow], bool]:
     """Up to `limit` endpoints, newest first, after the endpoint `after`, and whether there are more."""
-    async with conn.cursor(row_factory=class_row(EndpointRow)) as cursor:
-        await cursor.execute(_PAGE, {"project": project_id, "after": after, "rows": limit + 1})
-        rows = await cursor.fetchall()
-    return rows[:limit], len(rows) > limit
+    return await fetch_page(conn, EndpointRow, _PAGE, {"project": project_id, "after": after}, limit)
 
 
 async def update(

@@ -126,3 +126,22 @@ def take(conn: psycopg.Connection[Any]) -> Callable[..., Any]:
         return chunks.claim(asked.pop("conn", conn), **(values | asked))
 
     return claim
+
+
+@pytest.fixture
+def take_over(conn: psycopg.Connection[Any]) -> Callable[..., Any]:
+    """Takes a lost chunk over, as such a slot would."""
+    from store import chunks
+
+    def reclaim(**asked: Any) -> chunks.Claim | None:
+        values = {
+            "slot_id": 1,
+            "families": ["echo"],
+            "lanes": ["interactive", "bulk"],
+            "cores": 1,
+            "lease_seconds": 30.0,
+            "only_model": None,
+        }
+        return chunks.reclaim(asked.pop("conn", conn), **(values | asked))
+
+    return reclaim

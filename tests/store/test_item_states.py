@@ -61,15 +61,17 @@ def test_what_is_left_of_an_ended_job_has_its_end(conn: Conn, job: int, listed: 
 
 
 def test_claims_and_strikes_are_those_of_all_parts_of_an_item(
-    conn: Conn, job: int, take: Callable[..., Claim], listed: Callable[..., list[ItemRow]]
+    conn: Conn,
+    job: int,
+    take: Callable[..., Claim],
+    take_over: Callable[..., Claim],
+    listed: Callable[..., list[ItemRow]],
 ) -> None:
     take(default_size=5)
     last = take(default_size=5)  # part 5, the second of item b
     for _ in range(2):
         chunks.release(conn, [last.ref])
-        again = chunks.reclaim(
-            conn, slot_id=1, families=["echo"], lanes=["bulk"], cores=1, lease_seconds=30, only_model=None
-        )
+        again = take_over()
         assert again is not None
         last = again
     records.strike(conn, job, 1, "engine_crashed: SIGABRT")

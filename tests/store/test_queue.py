@@ -96,7 +96,11 @@ def test_work_that_cannot_be_measured_is_not_guessed(
 
 
 def test_attempts_are_the_claims_of_the_chunk_that_was_claimed_most(
-    conn: Conn, new_job: NewJobOf, wait_for: WaitFor, take: Callable[..., Claim]
+    conn: Conn,
+    new_job: NewJobOf,
+    wait_for: WaitFor,
+    take: Callable[..., Claim],
+    take_over: Callable[..., Claim],
 ) -> None:
     def attempts(job_id: int) -> int:
         found: dict[int, Standing] = wait_for(queue.standings, [wait_for(jobs.load, job_id)])
@@ -108,9 +112,7 @@ def test_attempts_are_the_claims_of_the_chunk_that_was_claimed_most(
     take(default_size=2)
     assert attempts(job) == 1
     chunks.release(conn, [claim.ref])
-    chunks.reclaim(
-        conn, slot_id=1, families=["echo"], lanes=["bulk"], cores=1, lease_seconds=30, only_model=None
-    )
+    take_over()
     assert attempts(job) == 2
 
 

@@ -256,18 +256,10 @@ def test_parts_are_added_once_however_often_their_first_part_is_recorded(
     assert row == (2,)
 
 
-def test_a_stale_holder_adds_no_parts(conn: Conn, take: Take, new_job: NewJob) -> None:
+def test_a_stale_holder_adds_no_parts(conn: Conn, take: Take, take_over: Take, new_job: NewJob) -> None:
     job = new_job(1)
     stale = take(lease_seconds=-1)
-    assert chunks.reclaim(
-        conn,
-        slot_id=2,
-        families=["echo"],
-        lanes=["interactive", "bulk"],
-        cores=1,
-        lease_seconds=30,
-        only_model=None,
-    )
+    assert take_over(slot_id=2)
     assert record(conn, stale, computed(0), more=[(0, [b"more"])]).fenced
     assert conn.execute("SELECT parts FROM job WHERE id = %s", (job,)).fetchone() == (1,)
 

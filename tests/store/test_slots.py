@@ -118,28 +118,25 @@ def test_a_renewed_slot_shows_what_it_has_loaded(conn: Conn, wait_for: Callable[
 
 
 def test_a_slot_that_leaves_frees_cores_and_chunks(
-    conn: Conn, new_job: Callable[..., int], take: Callable[..., Claim]
+    conn: Conn, new_job: Callable[..., int], take: Callable[..., Claim], take_over: Callable[..., Claim]
 ) -> None:
     slot = register(conn, [0])
     new_job(1)
     claim = take(slot_id=slot.slot_id)
     slots.leave(conn, slot.slot_id)
     assert register(conn, [0]).cores == [0]
-    again = chunks.reclaim(
-        conn,
-        slot_id=2,
-        families=["echo"],
-        lanes=["interactive", "bulk"],
-        cores=1,
-        lease_seconds=30.0,
-        only_model=None,
-    )
+    again = take_over(slot_id=2)
     assert again is not None
     assert (again.chunk_id, again.losses) == (claim.chunk_id, 1)
 
 
 def test_the_slots_of_processes_that_are_gone_are_freed_at_once(
-    conn: Conn, new_job: Callable[..., int], take: Callable[..., Claim], ended_pid: int, zombie_pid: int
+    conn: Conn,
+    new_job: Callable[..., int],
+    take: Callable[..., Claim],
+    take_over: Callable[..., Claim],
+    ended_pid: int,
+    zombie_pid: int,
 ) -> None:
     alive, dead = register(conn, [0]), register(conn, [1], pid=ended_pid)
     zombie = register(conn, [2], pid=zombie_pid)
@@ -149,15 +146,7 @@ def test_the_slots_of_processes_that_are_gone_are_freed_at_once(
     lost, kept = (take(slot_id=slot.slot_id, default_size=1) for slot in (dead, alive))
 
     assert slots.free_dead(conn, "boot") == [dead.slot_id, zombie.slot_id]
-    again = chunks.reclaim(
-        conn,
-        slot_id=9,
-        families=["echo"],
-        lanes=["interactive", "bulk"],
-        cores=1,
-        lease_seconds=30.0,
-        only_model=None,
-    )
+    again = take_over(slot_id=9)
     assert again is not None
     assert again.chunk_id == lost.chunk_id
     assert chunks.renew(conn, [kept.ref], 30.0) == {kept.chunk_id}
