@@ -154,6 +154,7 @@ def test_a_reader_who_goes_away_frees_the_connection(stack: Stack, http: httpx.C
     job_id = finished(http, http.post("/jobs", json=body).json()["id"])["id"]
     # A small buffer: a large one may take in all of the reply, which has 19 MB, before it is looked at.
     transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)])
+    await_no_downloads(stack)  # of the tests before, which share the service
     with (
         psycopg.connect(stack.database_url) as conn,
         httpx.Client(base_url=http.base_url, transport=transport, timeout=60) as reader,
@@ -161,6 +162,10 @@ def test_a_reader_who_goes_away_frees_the_connection(stack: Stack, http: httpx.C
     ):
         next(reply.iter_raw())
         assert downloads(conn) == 1
+    await_no_downloads(stack)
+
+
+def await_no_downloads(stack: Stack) -> None:
     with psycopg.connect(stack.database_url, autocommit=True) as conn:
         until = time.monotonic() + 10
         while downloads(conn) and time.monotonic() < until:
