@@ -43,7 +43,7 @@ $(INSTALLED): $(MADE) pyproject.toml constraints.txt
 
 $(INSTALLED_DEV): $(INSTALLED)
 	@echo "==> installing the development tools (about half a minute the first time)"
-	@$(INSTALL) -e '.[bert,parquet,dev]'
+	@$(INSTALL) --no-binary srt -e '.[bert,parquet,whisper,dev]'  # srt: pure Python, and published without a wheel
 	@touch $@
 
 demo: $(INSTALLED) ## Embed the standard library's docstrings in bulk, then search them

@@ -49,6 +49,21 @@ FAMILIES: dict[str, Family] = {
     "echo": Family(
         endpoints=("/v1/embeddings",), runtimes={"echo": Runtime(backend="backends.echo:EchoBackend")}
     ),
+    "whisper": Family(
+        endpoints=("/v1/audio/transcriptions", "/v1/audio/translations"),
+        runtimes={
+            "ctranslate2": Runtime(
+                backend="backends.whisper.ctranslate2:CTranslate2Backend",
+                package="ctranslate2",
+                extra="pip install 'batchyard[whisper]'",
+            ),
+            "whispercpp": Runtime(
+                backend="backends.whisper.whispercpp:WhisperCppBackend",
+                package="pywhispercpp",
+                extra="pip install 'batchyard[whisper]'",
+            ),
+        },
+    ),
 }
 
 

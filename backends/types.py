@@ -16,6 +16,17 @@ class Lane(StrEnum):
     BULK = "bulk"  # nobody does
 
 
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """The bytes that a part is about, as a file to read.
+
+    `blob` is the name by which the bodies of further parts name it, `name` what the caller calls it.
+    """
+
+    path: str
+    blob: str
+    name: str
+
+
 class Part(msgspec.Struct, frozen=True, array_like=True):
     """What is computed and recorded as one.
 
@@ -64,12 +75,14 @@ class Delta(msgspec.Struct, frozen=True, array_like=True, tag="d"):
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="r"):
     """A part is computed. `data` is an encoded result (below); `units` counts what it cost (tokens,
-    audio milliseconds, steps). `more` holds the bodies of further parts that only computing could cut."""
+    audio milliseconds, steps). `more` holds the bodies of further parts that only computing could cut,
+    `foreseen` the units that these will count."""
 
     key: int
     data: bytes
     units: int = 0
     more: list[bytes] = []
+    foreseen: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag="f"):
@@ -93,11 +106,69 @@ class EmbeddingResult(msgspec.Struct, frozen=True, array_like=True, tag="embeddi
     vectors: bytes
 
 
-Result = EmbeddingResult  # a union, once a second family has a form of its own
+class Word(msgspec.Struct, frozen=True, array_like=True):
+    """A word with its leading space, if it has one; times in milliseconds from the recording's beginning."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+    probability: float | None = None
+
+
+class Segment(msgspec.Struct, frozen=True, array_like=True):
+    """A stretch of speech; times in milliseconds from the recording's beginning.
+
+    `text` is as the model wrote it, with its leading space: the text of a transcript is its segments' texts
+    joined. `seek_ms` is where the window began that it was heard in, `tokens` the text's ids without special
+    ones; `token_logprobs` (natural) belong to `tokens`, where the request wants them. Probabilities are the
+    window's. `channel` (from 0) where channels are transcribed apart.
+    """
+
+    start_ms: int
+    end_ms: int
+    text: str
+    tokens: list[int]
+    seek_ms: int
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: list[Word] = []
+    token_logprobs: list[float] | None = None
+    channel: int | None = None
+
+
+class TranscriptResult(msgspec.Struct, frozen=True, array_like=True, tag="transcript"):
+    """What one part heard of a recording: its segments by start, between `start_ms` and `end_ms`.
+
+    The item's first part alone has `total_ms`, the length of the whole recording. `language` is a code (en),
+    None where nothing was heard. `warnings` are codes: truncated_input (the recording ends before its header
+    says), damaged_input (stretches could not be decoded), no_speech (all of this part is silence).
+    """
+
+    start_ms: int
+    end_ms: int
+    segments: list[Segment]
+    language: str | None = None
+    total_ms: int | None = None
+    warnings: list[str] = []
+
+
+Result = EmbeddingResult | TranscriptResult
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Result)
+_segments_decoder = msgspec.msgpack.Decoder(list[Segment])
 _error_decoder = msgspec.msgpack.Decoder(ErrorInfo)
+
+
+def encode_segments(segments: list[Segment]) -> bytes:
+    """Segments that are final, as the data of a `Delta`."""
+    return _encoder.encode(segments)
+
+
+def decode_segments(data: bytes) -> list[Segment]:
+    return _segments_decoder.decode(data)
 
 
 def encode_result(result: Result | ErrorInfo) -> bytes:

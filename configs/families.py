@@ -63,6 +63,34 @@ class EchoOptions(Values):
     fail_on: str | None = Field(None, min_length=1, description="items that fail with `engine_error`")
 
 
+class TranscriptionDefaults(Values):
+    """What may fill in fields that a transcription request leaves out."""
+
+    language: str | None = None
+    prompt: str | None = None
+    temperature: float | None = Field(None, ge=0, le=1)
+
+
+class WhisperOptions(Values):
+    """Options of the whisper family. docs/whisper.md lists the same; a test holds the two against each
+    other."""
+
+    languages: list[str] | None = Field(
+        None, description="codes that the model knows, where that is to be checked before it is loaded"
+    )
+    window_seconds: float | None = Field(
+        None, ge=5, le=29, description="longest stretch that is heard in one go; default: the runtime's own"
+    )
+    beam_size: int = Field(
+        1, ge=1, le=10, description="1: greedy; 5: a point of word errors less, a third slower"
+    )
+    precision: Literal["auto", "bf16", "f32", "ctranslate2"] | None = Field(
+        None, description="ctranslate2: the encoder's, on OpenVINO (auto, bf16, f32) or CTranslate2's own"
+    )
+    compute_type: Literal["int8", "float32"] = Field("int8", description="ctranslate2: the decoder's weights")
+    ggml: str | None = Field(None, description="whispercpp: the file to use where the model has several")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FamilyRules:
     """`runtimes` maps a name to how the name of a weights file ends of which it needs at least one ("": it
@@ -80,6 +108,11 @@ FAMILY_RULES: dict[str, FamilyRules] = {
         defaults=EmbeddingDefaults,
     ),
     "echo": FamilyRules(runtimes={"echo": ""}, options=EchoOptions, defaults=EmbeddingDefaults),
+    "whisper": FamilyRules(
+        runtimes={"ctranslate2": "model.bin", "whispercpp": "ggml.bin"},
+        options=WhisperOptions,
+        defaults=TranscriptionDefaults,
+    ),
 }
 
 # Importers (`backends/importers/`) of `import:` sources: the values that each of their options may have.

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = "batchyard"
-EXTRAS = ("bert", "dev", "llama", "parquet")
+EXTRAS = ("bert", "dev", "llama", "parquet", "whisper")
 NOT_PINNED = frozenset({PROJECT, "pip"})
 TARGET = Path(__file__).resolve().parent.parent / "constraints.txt"
 HEADER = """\

@@ -8,7 +8,11 @@ from psycopg import Connection
 from store.db import map_errors
 from store.errors import NotMigrated, SchemaUnknown
 
-REVISIONS = ("4f1c2a7d90b3", "b7d05e3c61fa")  # the oldest first; a test compares with `migrations/`
+REVISIONS = (
+    "4f1c2a7d90b3",
+    "b7d05e3c61fa",
+    "c93a1e07b5d2",
+)  # the oldest first; a test compares with `migrations/`
 
 
 @map_errors()

@@ -25,7 +25,17 @@ MAY_IMPORT: dict[str, set[str]] = {
 OURS = frozenset(MAY_IMPORT)
 SCRIPTS = ("benchmarks", "deploy", "tests")  # these may import anything, and nothing imports them
 
-NATIVE = ("gguf", "llama_cpp", "openvino", "openvino_genai", "tokenizers")
+NATIVE = (
+    "_pywhispercpp",
+    "av",
+    "ctranslate2",
+    "gguf",
+    "llama_cpp",
+    "openvino",
+    "openvino_genai",
+    "pywhispercpp",
+    "tokenizers",
+)
 ENTRY_POINTS = (
     "api.app",
     "tasks.app",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import ForeignKey, Identity, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from store.schema.base import NOW, Base
@@ -24,6 +24,7 @@ class File(Base):
     expires_at: Mapped[datetime | None]
     __table_args__ = (
         Index(None, "project_id", "created_at", "id"),
+        Index(None, "project_id", "sha256", postgresql_where=text("sha256 IS NOT NULL")),
         Index(None, "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
         Index(None, "job_id", postgresql_where=text("job_id IS NOT NULL")),
     )
@@ -56,3 +57,18 @@ class UploadPart(Base):
     size_bytes: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     __table_args__ = (Index(None, "upload_id"),)
+
+
+class Attachment(Base):
+    """Bytes that items of one job are about and that nobody uploaded as a file: the form of a single call, or
+    what a slot has fetched from a URL. Kept as long as the job may need them; without a job, for a moment."""
+
+    __tablename__ = "attachment"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id", ondelete="SET NULL"))
+    item_n: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    blob: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    size_bytes: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    __table_args__ = (Index(None, "job_id", "item_n"),)

@@ -29,7 +29,8 @@ class Job(Base):
     `suffix` is the public id without its prefix; `view` says by which door it came in (job, batch, call,
     response). `ready` folds all that may hold a job back (validation, not_before, windows, pauses):
     `store/readiness.py`. `announced`: its end is a webhook event (not so for a call that is only awaited).
-    `waiters` counts the callers that wait for an awaited call. `fingerprint` is a digest of endpoint and
+    `waiters` counts the callers that wait for an awaited call. `streamed`: a call's caller reads its result as
+    it comes, so that it has events of its own. `fingerprint` is a digest of endpoint and
     body, by which a repeated call finds the first.
     """
 
@@ -68,6 +69,7 @@ class Job(Base):
     webhook_url: Mapped[str | None]
     announced: Mapped[bool] = mapped_column(server_default=text("true"))
     waiters: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    streamed: Mapped[bool] = mapped_column(server_default=text("false"))
     idempotency_key: Mapped[str | None]
     fingerprint: Mapped[bytes | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -125,6 +127,7 @@ class Job(Base):
 class JobProgress(Base):
     """Counters of a job, off its head row: recording must not wait for claims, nor they for it.
 
+    `units` are those of recorded parts, `foreseen` those of parts that computing added, recorded or not.
     `rate` is parts per second over the last stretch of five seconds or more, from `marked_at` on.
     """
 
@@ -133,6 +136,7 @@ class JobProgress(Base):
     done: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # parts with a result, errors too
     failed: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # of them, errors
     units: Mapped[int] = mapped_column(server_default=text("0"))
+    foreseen: Mapped[int] = mapped_column(server_default=text("0"))
     cpu_ms: Mapped[int] = mapped_column(server_default=text("0"))
     rate: Mapped[float | None]
     marked_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
