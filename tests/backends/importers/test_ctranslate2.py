@@ -1,0 +1,145 @@
+"""Reading CTranslate2's model files: what is in them, and what is said about broken ones."""
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends.errors import LoadFailed
+from backends.importers.ctranslate2 import DTYPES, Ct2Model, read_model
+
+KINDS = {np.dtype(form).str: kind for kind, form in DTYPES.items()}
+
+
+def a_text(value: str) -> bytes:
+    return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
+
+
+def a_file(
+    tensors: Mapping[str, np.ndarray],
+    aliases: Mapping[str, str] | None = None,
+    *,
+    version: int = 6,
+    spec: str = "WhisperSpec",
+    revision: int = 3,
+) -> bytes:
+    parts = [struct.pack("<I", version), a_text(spec), struct.pack("<II", revision, len(tensors))]
+    for name, values in tensors.items():
+        parts += [
+            a_text(name),
+            struct.pack("<B", values.ndim),
+            struct.pack(f"<{values.ndim}I", *values.shape),
+        ]
+        parts += [struct.pack("<BI", KINDS[values.dtype.str], values.nbytes), values.tobytes()]
+    parts.append(struct.pack("<I", len(aliases or {})))
+    parts += [a_text(text) for pair in (aliases or {}).items() for text in pair]
+    return b"".join(parts)
+
+
+def read(folder: Path, data: bytes) -> Ct2Model:
+    (folder / "model.bin").write_bytes(data)
+    return read_model(folder / "model.bin")
+
+
+WEIGHTS = {
+    "encoder/num_heads": np.array(6, dtype=np.int16),
+    "a/weight": np.arange(6, dtype=np.float16).reshape(2, 3),
+    "b/bias": np.array([1.5, -2.0], dtype=np.float32),
+}
+
+
+def test_tensors_come_out_as_stored_and_aliases_share_them(tmp_path: Path) -> None:
+    model = read(tmp_path, a_file(WEIGHTS, {"c/weight": "a/weight"}))
+
+    assert list(model.tensors) == [*WEIGHTS, "c/weight"]
+    for name, values in WEIGHTS.items():
+        assert model.tensors[name].dtype == values.dtype
+        np.testing.assert_array_equal(model.tensors[name], values)
+    assert model.tensors["c/weight"] is model.tensors["a/weight"]
+
+
+def test_values_are_aligned_float32_whatever_is_stored(tmp_path: Path) -> None:
+    exact = np.array([[1.0, -0.5], [3.0, 0.25]], dtype=np.float32)
+    scale = np.array([127.0, 42.0], dtype=np.float32)
+    stored = {
+        "half": exact.astype(np.float16),
+        "bits": (exact.view(np.uint32) >> 16).astype(np.uint16),  # bfloat16
+        "bytes": np.round(exact * scale[:, None]).astype(np.int8),
+        "bytes_scale": scale,
+        "shorts": np.round(exact * 1000).astype(np.int16),
+        "shorts_scale": np.array(1000, dtype=np.float32),
+    }
+    model = read(tmp_path, a_file(stored))
+
+    for name, tolerance in {"half": 0, "bits": 0, "bytes": 0.02, "shorts": 1e-3}.items():
+        values = model.values(name, 2, 2)
+        assert values.dtype == np.float32
+        assert values.flags.aligned
+        np.testing.assert_allclose(values, exact, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "said"),
+    [("d", (), "no tensor 'd'"), ("a/weight", (3, 2), r"shape \(2, 3\), expected is \(3, 2\)")],
+)
+def test_a_tensor_that_does_not_fit_is_named(
+    tmp_path: Path, name: str, shape: tuple[int, ...], said: str
+) -> None:
+    model = read(tmp_path, a_file(WEIGHTS))
+
+    with pytest.raises(LoadFailed, match=said):
+        model.values(name, *shape)
+
+
+def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    model = read(tmp_path, a_file({"a": np.ones((2, 3), np.int8), "a_scale": np.ones(3, np.float32)}))
+
+    with pytest.raises(LoadFailed, match="scale of tensor 'a'"):
+        model.values("a")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (a_file(WEIGHTS, version=5), "binary version 5; 6 is read"),
+        (a_file(WEIGHTS, spec="TransformerSpec"), "a TransformerSpec of revision 3"),
+        (a_file(WEIGHTS, revision=2), "a WhisperSpec of revision 2"),
+        (a_file(WEIGHTS, {"c": "nothing"}), "stands for 'nothing'"),
+        (b"not a model at all", "binary version"),
+        (b"\6\0\0\0" + b"\xff" * 9, "the file ends"),
+        (b"", "empty"),
+    ],
+)
+def test_other_files_are_refused_with_the_reason(tmp_path: Path, data: bytes, said: str) -> None:
+    with pytest.raises(LoadFailed, match=said) as caught:
+        read(tmp_path, data)
+
+    assert caught.value.code == "model_load_failed"
+    assert "model.bin cannot be read" in caught.value.message
+
+
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    data = a_file(WEIGHTS, {"c/weight": "a/weight"})
+
+    for length in range(len(data)):
+        with pytest.raises(LoadFailed, match=r"model.bin cannot be read"):
+            read(tmp_path, data[:length])
+
+
+def test_a_tensor_that_says_another_size_or_type_is_refused(tmp_path: Path) -> None:
+    whole = a_file({"a": np.ones(4, np.float32)})
+    kind = whole.index(struct.pack("<BI", 0, 16))
+
+    for wrong, said in {
+        struct.pack("<BI", 0, 15): "has 15 bytes",
+        struct.pack("<BI", 9, 16): "type 9",
+    }.items():
+        with pytest.raises(LoadFailed, match=said):
+            read(tmp_path, whole[:kind] + struct.pack("<BI", *wrong) + whole[kind + 5 :])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LoadFailed, match=r"has no model\.bin"):
+        read_model(tmp_path / "model.bin")
