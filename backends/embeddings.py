@@ -5,7 +5,6 @@ the API can refuse a wrong body before it queues it.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 import msgspec
@@ -13,12 +12,23 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from backends.errors import InvalidBody, PartFailed
+from backends.errors import PartFailed
+from backends.request_fields import (
+    NO_DEFAULTS,
+    given_fields,
+    invalid,
+    read_choice,
+    read_json,
+    read_model,
+    read_string,
+)
 from backends.types import EmbeddingResult
 
 Overlong = Literal["error", "truncate", "chunk_mean"]
 EncodingFormat = Literal["float", "base64"]
 Texts = list[str] | list[list[int]]
+OVERLONG: tuple[Overlong, ...] = get_args(Overlong)
+ENCODINGS: tuple[EncodingFormat, ...] = get_args(EncodingFormat)
 
 MAX_TOKEN_ID = 2**31 - 1  # ids enter native code as int32
 FIELDS = ("model", "input", "dimensions", "encoding_format", "overlong", "input_type", "user")
@@ -39,9 +49,6 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     first: int = 0
 
 
-NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
-
-
 def parse_embedding_request(
     body: bytes,
     *,
@@ -55,7 +62,7 @@ def parse_embedding_request(
     Raises `InvalidBody` with the code and the field at fault. Bounds that only the model knows (its
     vocabulary, its dimensions, its context) are the backend's to check.
     """
-    return _checked(_object(_json(body)), max_inputs, default_model, defaults)
+    return _checked(given_fields(read_json(body), FIELDS), max_inputs, default_model, defaults)
 
 
 def cut_request(
@@ -68,7 +75,7 @@ def cut_request(
     errors then name inputs as the caller counts them, and no caller can send one, whose body must be an
     object. A request that needs no cut stays as it was written. Raises `InvalidBody`.
     """
-    fields = _object(_json(body))
+    fields = given_fields(read_json(body), FIELDS)
     request = _checked(fields, max_inputs, default_model, NO_DEFAULTS)
     if len(request.inputs) <= size:
         return request, [body]
@@ -86,16 +93,16 @@ def parse_part(
 
     `model`, `max_inputs` and `defaults` are the spec's. Raises `InvalidBody`.
     """
-    first, given = 0, _json(body)
+    first, given = 0, read_json(body)
     if isinstance(given, list) and len(given) == 2 and type(given[0]) is int:
         first, given = given
-    return _checked(_object(given), max_inputs, model, defaults, first)
+    return _checked(given_fields(given, FIELDS), max_inputs, model, defaults, first)
 
 
 def check_input_count(count: int, most: int | None) -> None:
     """Raise `InvalidBody` when a request has more inputs than one may have."""
     if most is not None and count > most:
-        raise _invalid("too_many_inputs", f"{count} inputs; one call takes {most}", "input")
+        raise invalid("too_many_inputs", f"{count} inputs; one call takes {most}", "input")
 
 
 def apply_dimensions(vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
@@ -116,7 +123,7 @@ def check_dimensions(dimensions: int | None, available: int) -> None:
     """Raise `InvalidBody` when a request asks for more numbers than the model gives (before computing)."""
     if dimensions is not None and dimensions > available:
         message = f"{dimensions} dimensions asked for; the model has {available}"
-        raise _invalid("invalid_dimensions", message, "dimensions")
+        raise invalid("invalid_dimensions", message, "dimensions")
 
 
 def result_of(tokens: int, vectors: NDArray[np.float32]) -> EmbeddingResult:
@@ -130,27 +137,6 @@ def result_of(tokens: int, vectors: NDArray[np.float32]) -> EmbeddingResult:
     return EmbeddingResult(tokens=tokens, dimensions=vectors.shape[1], vectors=data)
 
 
-def _invalid(code: str, message: str, param: str | None = None) -> InvalidBody:
-    return InvalidBody(message, code=code, param=param)
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)  # refuses NaN, invalid UTF-8 and deep nesting without a RecursionError
-    except orjson.JSONDecodeError as error:
-        raise _invalid("invalid_json", f"the body is not valid JSON: {error}") from None
-
-
-def _object(fields: Any) -> dict[str, Any]:
-    """The fields that a request gives; null is the same as leaving one out."""
-    if not isinstance(fields, dict):
-        raise _invalid("invalid_request", "the body must be a JSON object")
-    for name in fields:
-        if name not in FIELDS:
-            raise _invalid("invalid_request", f"unknown field '{name[:80]}'", name[:80])
-    return {name: value for name, value in fields.items() if value is not None}
-
-
 def _checked(
     given: dict[str, Any],
     max_inputs: int | None,
@@ -161,63 +147,38 @@ def _checked(
     fields = {**defaults, **given}
     inputs = _read_inputs(fields.get("input"))
     check_input_count(len(inputs), max_inputs)
-    _read_string(fields, "user")
+    read_string(fields, "user")
     return EmbeddingRequest(
-        model=_read_model(fields, default_model),
+        model=read_model(fields, default_model),
         inputs=inputs,
         dimensions=_read_dimensions(fields.get("dimensions")),
-        encoding_format=cast(EncodingFormat, _read_choice(fields, "encoding_format", EncodingFormat)),
-        overlong=cast(Overlong, _read_choice(fields, "overlong", Overlong)),
-        input_type=_read_string(fields, "input_type"),
+        encoding_format=read_choice(fields, "encoding_format", ENCODINGS) or "float",
+        overlong=read_choice(fields, "overlong", OVERLONG) or "error",
+        input_type=read_string(fields, "input_type"),
         first=first,
     )
-
-
-def _read_model(fields: dict[str, Any], default: str | None) -> str:
-    model = _read_string(fields, "model") or default
-    if not model:
-        raise _invalid("missing_required_parameter", "'model' is required", "model")
-    return model
-
-
-def _read_string(fields: dict[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, str):
-        raise _invalid("invalid_type", f"'{name}' must be a string", name)
-    return value
-
-
-def _read_choice(fields: dict[str, Any], name: str, choices: object) -> str:
-    """One of a Literal's values; the first of them is the default."""
-    allowed = get_args(choices)
-    value = _read_string(fields, name)
-    if value is None:
-        return cast(str, allowed[0])
-    if value not in allowed:
-        raise _invalid("invalid_value", f"'{name}' must be one of {', '.join(allowed)}", name)
-    return value
 
 
 def _read_dimensions(value: Any) -> int | None:
     if value is None:
         return None
     if type(value) is not int:  # a bool is an int in Python, and not in JSON
-        raise _invalid("invalid_type", "'dimensions' must be an integer", "dimensions")
+        raise invalid("invalid_type", "'dimensions' must be an integer", "dimensions")
     if value < 1:
-        raise _invalid("invalid_value", "'dimensions' must be at least 1", "dimensions")
+        raise invalid("invalid_value", "'dimensions' must be at least 1", "dimensions")
     return value
 
 
 def _read_inputs(value: Any) -> Texts:
     """A text, texts, token ids or lists of token ids, as a list of inputs."""
     if value is None:
-        raise _invalid("missing_required_parameter", "'input' is required", "input")
+        raise invalid("missing_required_parameter", "'input' is required", "input")
     if isinstance(value, str):
         return _check_texts([value])
     if not isinstance(value, list):
-        raise _invalid("invalid_type", "'input' must be a string or an array", "input")
+        raise invalid("invalid_type", "'input' must be a string or an array", "input")
     if not value:
-        raise _invalid("empty_input", "'input' is an empty array", "input")
+        raise invalid("empty_input", "'input' is an empty array", "input")
     if isinstance(value[0], str):
         return _check_texts(value)
     if isinstance(value[0], list):
@@ -228,20 +189,20 @@ def _read_inputs(value: Any) -> Texts:
 def _check_texts(texts: list[Any]) -> list[str]:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise _invalid("invalid_type", f"input {index} is not a string as the first one is", "input")
+            raise invalid("invalid_type", f"input {index} is not a string as the first one is", "input")
         if not text:
-            raise _invalid("empty_input", f"input {index} is an empty string", "input")
+            raise invalid("empty_input", f"input {index} is an empty string", "input")
     return texts
 
 
 def _check_ids(ids: Any, what: str) -> list[int]:
     if not isinstance(ids, list):
-        raise _invalid("invalid_type", f"{what} is not an array as the first one is", "input")
+        raise invalid("invalid_type", f"{what} is not an array as the first one is", "input")
     if not ids:
-        raise _invalid("empty_input", f"{what} is an empty array", "input")
+        raise invalid("empty_input", f"{what} is an empty array", "input")
     for token in ids:
         if type(token) is not int:
-            raise _invalid("invalid_type", f"{what} must hold token ids only", "input")
+            raise invalid("invalid_type", f"{what} must hold token ids only", "input")
         if not 0 <= token <= MAX_TOKEN_ID:
-            raise _invalid("invalid_token_id", f"{what} holds {token}, which is no token id", "input")
+            raise invalid("invalid_token_id", f"{what} holds {token}, which is no token id", "input")
     return ids

@@ -159,7 +159,9 @@ class TranscriptResult(msgspec.Struct, frozen=True, array_like=True, tag="transc
 Result = EmbeddingResult | TranscriptResult
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Result)
+_decoder: msgspec.msgpack.Decoder[Result] = msgspec.msgpack.Decoder(Result)
+_embedding_decoder = msgspec.msgpack.Decoder(EmbeddingResult)
+_transcript_decoder = msgspec.msgpack.Decoder(TranscriptResult)
 _segments_decoder = msgspec.msgpack.Decoder(list[Segment])
 _error_decoder = msgspec.msgpack.Decoder(ErrorInfo)
 
@@ -179,6 +181,16 @@ def encode_result(result: Result | ErrorInfo) -> bytes:
 
 def decode_result(data: bytes) -> Result:
     return _decoder.decode(data)
+
+
+def decode_embedding(data: bytes) -> EmbeddingResult:
+    """Raises `msgspec.ValidationError` for the result of another endpoint."""
+    return _embedding_decoder.decode(data)
+
+
+def decode_transcript(data: bytes) -> TranscriptResult:
+    """Raises `msgspec.ValidationError` for the result of another endpoint."""
+    return _transcript_decoder.decode(data)
 
 
 def decode_error(data: bytes) -> ErrorInfo:

@@ -15,7 +15,7 @@ import orjson
 from psycopg import Connection
 
 from backends.embeddings import EncodingFormat
-from backends.types import ErrorInfo, decode_error, decode_result
+from backends.types import ErrorInfo, decode_embedding, decode_error
 from configs.error_codes import type_of
 from store import results
 from store.jobs import JobRow
@@ -136,7 +136,7 @@ def _embedding_body(model: str, parts: Sequence[bytes], encoding_format: Encodin
     """
     tokens, rows = 0, list[Any]()
     for part in parts:
-        result = decode_result(part)
+        result = decode_embedding(part)
         tokens += result.tokens
         vectors = np.frombuffer(result.vectors, dtype="<f4").reshape(-1, result.dimensions)
         rows.extend(

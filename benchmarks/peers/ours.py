@@ -32,7 +32,7 @@ def load() -> Embed:
     import numpy as np
 
     from backends.registry import backend_class
-    from backends.types import Done, Part, decode_result
+    from backends.types import Done, Part, decode_embedding
     from configs.models import ModelSpec
 
     runtime, folder = os.environ["BENCH_OPTION"], Path(os.environ["BENCH_MODEL"])
@@ -48,7 +48,7 @@ def load() -> Embed:
         rows: dict[int, object] = {}
         for event in backend.run(ListFeed(parts)):  # type: ignore[arg-type]
             if isinstance(event, Done):
-                result = decode_result(event.data)
+                result = decode_embedding(event.data)
                 rows[event.key] = np.frombuffer(result.vectors, dtype="<f4")
         return [rows[key] for key in range(len(texts))]
 
