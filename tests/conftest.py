@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures.bindings",
     "tests.fixtures.interrupts",
     "tests.fixtures.minilm",
+    "tests.fixtures.whisper_tiny_en",
     "tests.fixtures.services",
     "tests.fixtures.stack",
 ]

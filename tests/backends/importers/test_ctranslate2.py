@@ -132,10 +132,7 @@ def test_a_tensor_that_says_another_size_or_type_is_refused(tmp_path: Path) -> N
     whole = a_file({"a": np.ones(4, np.float32)})
     kind = whole.index(struct.pack("<BI", 0, 16))
 
-    for wrong, said in {
-        struct.pack("<BI", 0, 15): "has 15 bytes",
-        struct.pack("<BI", 9, 16): "type 9",
-    }.items():
+    for wrong, said in (((0, 15), "has 15 bytes"), ((9, 16), "type 9")):
         with pytest.raises(LoadFailed, match=said):
             read(tmp_path, whole[:kind] + struct.pack("<BI", *wrong) + whole[kind + 5 :])
 
