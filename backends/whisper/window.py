@@ -4,7 +4,7 @@ Positions are samples at `RATE` from the recording's beginning, unless said othe
 [-1, 1].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,9 @@ class Heard:
     """What the model heard in a window. `text` has its leading space; `tokens` are without special ones.
 
     `avg_logprob` is the mean over tokens and the end token, `compression_ratio` the text's length over that
-    of its zlib form, `capped`: it stopped at the token cap and not by itself. `words` have absolute times,
-    None where the runtime was not asked for them.
+    of its zlib form, `capped`: it stopped at the token cap and not by itself. `token_ends` says how many
+    characters of `text` are complete with each token (`spelling.token_ends`; empty: not known). `words` have
+    absolute times, None where the runtime was not asked for them.
     """
 
     text: str
@@ -75,5 +76,6 @@ class Heard:
     compression_ratio: float
     language: str | None = None
     capped: bool = False
+    token_ends: list[int] = field(default_factory=list)
     token_logprobs: list[float] | None = None
     words: list[Word] | None = None
