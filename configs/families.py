@@ -9,6 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.models import ModelFile
+from configs.vad_file import VAD_FILE
+
 CrashSignal = Literal["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGKILL"]
 
 
@@ -94,11 +97,13 @@ class WhisperOptions(Values):
 @dataclass(frozen=True, kw_only=True)
 class FamilyRules:
     """`runtimes` maps a name to how the name of a weights file ends of which it needs at least one ("": it
-    has no weights of its own)."""
+    has no weights of its own). `extra_files` come with every model of the family whose spec lists files and
+    does not name them itself."""
 
     runtimes: dict[str, str]
     options: type[Values]
     defaults: type[Values]
+    extra_files: tuple[ModelFile, ...] = ()
 
 
 FAMILY_RULES: dict[str, FamilyRules] = {
@@ -112,6 +117,7 @@ FAMILY_RULES: dict[str, FamilyRules] = {
         runtimes={"ctranslate2": "model.bin", "whispercpp": "ggml.bin"},
         options=WhisperOptions,
         defaults=TranscriptionDefaults,
+        extra_files=(VAD_FILE,),
     ),
 }
 

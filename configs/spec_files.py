@@ -5,7 +5,7 @@ A broken file is named with its line and stops nothing: it goes to `Catalogue.br
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from configs.families import FAMILY_RULES
 from configs.models import NAME, Limits, ModelFile, ModelSpec
 from configs.settings import Settings
 from configs.spec_rules import faults_of
@@ -172,7 +173,17 @@ def read_spec(path: Path) -> ModelSpec:
             Problem(_line_of(root, place), f"{_field(place)}: {message}") for place, message in faults
         ]
         raise InvalidSpec(path, problems, model=spec.name)
-    return spec.model_copy(update={"files": tuple(_made_absolute(file, path) for file in spec.files)})
+    return spec.model_copy(
+        update={"files": (*(_made_absolute(file, path) for file in spec.files), *_extra(spec))}
+    )
+
+
+def _extra(spec: ModelSpec) -> Iterator[ModelFile]:
+    """The files that every model of the family has and this spec does not name. A spec that lists none leaves
+    all of them to its folder."""
+    named = {file.path for file in spec.files}
+    if named:
+        yield from (file for file in FAMILY_RULES[spec.family].extra_files if file.path not in named)
 
 
 def _spec_paths(folder: Path) -> list[Path]:

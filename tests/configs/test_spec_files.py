@@ -7,6 +7,7 @@ import pytest
 
 from configs.settings import Settings
 from configs.spec_files import GALLERY, Catalogue, InvalidSpec, load_catalogue, read_spec
+from configs.vad_file import VAD_FILE
 
 GOOD = "name: mine\nfamily: echo\n"
 
@@ -164,6 +165,14 @@ def test_a_relative_file_source_is_seen_from_the_spec(tmp_path: Path) -> None:
     text = GOOD + "files:\n- {path: a, source: 'file:sub/a'}\n- {path: b, source: 'file:/abs/b'}\n"
     spec = read_spec(written(tmp_path, text))
     assert [file.source for file in spec.files] == [f"file:{tmp_path}/sub/a", "file:/abs/b"]
+
+
+def test_a_whisper_model_gets_the_voice_activity_detector_that_its_spec_does_not_name(tmp_path: Path) -> None:
+    text = "name: mine\nfamily: whisper\nfiles:\n  - {path: model.bin, source: 'file:model.bin'}\n"
+    assert read_spec(written(tmp_path, text)).files[1:] == (VAD_FILE,)
+    own = text + "  - {path: silero_vad.safetensors, source: 'file:own'}\n"
+    assert [file.source for file in read_spec(written(tmp_path, own)).files[1:]] == [f"file:{tmp_path}/own"]
+    assert read_spec(written(tmp_path, "name: mine\nfamily: whisper\n")).files == ()
 
 
 def test_the_gallery_is_whole(tmp_path: Path) -> None:
