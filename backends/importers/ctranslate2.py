@@ -9,7 +9,7 @@ and that of the variable it stands for. A text is its length with the closing NU
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 VERSION = 6
 SPEC, REVISION = "WhisperSpec", 3
-BFLOAT16 = 5  # has no numpy type: it is read as its bits and widened by `values`
+BFLOAT16 = 5  # has no numpy type: it is read as its bits and widened
 DTYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2", BFLOAT16: "<u2"}
 _MOST_DIMENSIONS = 4
 
@@ -32,35 +32,15 @@ _MOST_DIMENSIONS = 4
 class Ct2Model:
     """A file's specification and its tensors by name, aliases resolved.
 
-    `tensors` are as stored: float16 and int8 stay so, bfloat16 is its bits; they lie in the mapped file,
-    where nothing is aligned. `values` is what one computes with.
+    `tensors` are as stored, float16 and int8 among them, and lie in the mapped file, where nothing is
+    aligned; bfloat16 alone is float32. What is quantised has `<name>_scale` beside it: by what the weights
+    were multiplied, a factor per row (int8) or one in all (int16). `backends/whisper/weights.py` computes
+    with them.
     """
 
     spec: str
     revision: int
     tensors: dict[str, Array]
-    bfloat16: frozenset[str] = field(default=frozenset())
-
-    def values(self, name: str, *shape: int) -> npt.NDArray[np.float32]:
-        """A tensor as aligned float32, a quantised one multiplied out: `weight` has `weight_scale` beside it,
-        by which it was multiplied (one factor per row for int8, one in all for int16).
-
-        `shape`, if given, is what it must have. Raises `LoadFailed` naming the tensor.
-        """
-        tensor = self.tensors.get(name)
-        if tensor is None:
-            raise _refused(f"it has no tensor '{name}'")
-        if shape and tensor.shape != shape:
-            raise _refused(f"tensor '{name}' has shape {tensor.shape}, expected is {shape}")
-        if name in self.bfloat16:  # the upper half of a float32
-            return (tensor.astype(np.uint32) << 16).view(np.float32)
-        values = tensor.astype(np.float32)
-        scale = self.tensors.get(f"{name}_scale")
-        if tensor.dtype.kind != "i" or scale is None:
-            return values
-        if scale.ndim > 1 or (scale.ndim == 1 and len(scale) not in (1, len(values))) or not np.all(scale):
-            raise _refused(f"the scale of tensor '{name}' does not fit it")
-        return np.asarray(values / scale.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1)))
 
 
 def read_model(path: Path) -> Ct2Model:
@@ -74,20 +54,15 @@ def read_model(path: Path) -> Ct2Model:
         if (spec, revision) != (SPEC, REVISION):
             raise _refused(f"it is a {spec} of revision {revision}; {SPEC} {REVISION} is read")
         tensors: dict[str, Array] = {}
-        bfloat16 = set()
         for _ in range(cursor.number("<I")):
-            name, values, kind = cursor.variable()
+            name, values = cursor.variable()
             tensors[name] = values
-            if kind == BFLOAT16:
-                bfloat16.add(name)
         for _ in range(cursor.number("<I")):
             alias, name = cursor.text(), cursor.text()
             if name not in tensors:
                 raise cursor.broken(f"'{alias}' stands for '{name}', which is not there")
             tensors[alias] = tensors[name]
-            if name in bfloat16:
-                bfloat16.add(alias)
-        return Ct2Model(spec=spec, revision=revision, tensors=tensors, bfloat16=frozenset(bfloat16))
+        return Ct2Model(spec=spec, revision=revision, tensors=tensors)
 
 
 @contextmanager
@@ -131,8 +106,8 @@ class _Cursor:
         except UnicodeDecodeError:
             raise self.broken("a name is not valid UTF-8") from None
 
-    def variable(self) -> tuple[str, Array, int]:
-        """Name, values and number of the type of the next variable."""
+    def variable(self) -> tuple[str, Array]:
+        """Name and values of the next variable."""
         name, rank = self.text(), self.number("<B")
         if rank > _MOST_DIMENSIONS:
             raise self.broken(f"tensor '{name}' has {rank} dimensions")
@@ -142,7 +117,10 @@ class _Cursor:
             raise self.broken(f"tensor '{name}' has the unknown type {kind}")
         if size != prod(shape) * np.dtype(DTYPES[kind]).itemsize:
             raise self.broken(f"tensor '{name}' of shape {shape} has {size} bytes")
-        return name, np.frombuffer(self.take(size), dtype=DTYPES[kind]).reshape(shape), kind
+        values = np.frombuffer(self.take(size), dtype=DTYPES[kind]).reshape(shape)
+        if kind == BFLOAT16:  # the upper half of a float32
+            return name, (values.astype(np.uint32) << 16).view(np.float32)
+        return name, values
 
 
 def _refused(reason: str) -> LoadFailed:
