@@ -1,5 +1,6 @@
-"""Reading the fields of a request body, the same for every endpoint. Everything here raises `InvalidBody` that
-names the field at fault."""
+"""Reading the fields of a request body, the same for every endpoint.
+
+All of it raises `InvalidBody` that names the field at fault."""
 
 from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
