@@ -1,7 +1,7 @@
 """Whisper's audio encoder as an OpenVINO graph.
 
-Equations: Radford et al. 2022, §2.2: two convolutions with GELU, the second of stride 2, sinusoid positions as
-stored, pre-norm transformer layers, a last norm.
+Equations: Radford et al. 2022, §2.2: two convolutions with GELU, the second of stride 2, sinusoid positions
+as stored, pre-norm transformer layers, a last norm.
 """
 
 from math import sqrt
@@ -17,8 +17,8 @@ EPS = 1e-5  # of its layer norms, as torch's default
 
 
 def build_encoder(weights: Weights) -> ov.Model:
-    """Input `mels` float32 (windows, bands, frames), frames even; output `states` float32 (windows, frames / 2,
-    hidden). Raises `LoadFailed` when a tensor is missing."""
+    """Input `mels` float32 (windows, bands, frames), frames even; output `states` float32 (windows,
+    frames / 2, hidden). Raises `LoadFailed` when a tensor is missing."""
     mels = ops.parameter([-1, weights.shape.mels, -1], np.float32, name="mels")
     node = convolution(mels, weights, "encoder/conv1", weights.shape.mels, stride=1)
     node = convolution(node, weights, "encoder/conv2", weights.shape.hidden, stride=2)
@@ -40,9 +40,8 @@ def convolution(node: Node, weights: Weights, name: str, channels: int, *, strid
 
 def with_positions(node: Node, weights: Weights) -> Node:
     """Adds the first of the stored positions to (windows, positions, hidden)."""
-    table = weights.array(
-        "encoder/position_encodings/encodings", weights.shape.positions, weights.shape.hidden
-    )
+    shape = weights.shape
+    table = weights.array("encoder/position_encodings/encodings", shape.positions, shape.hidden)
     count = ops.gather(ops.shape_of(node), whole(1), whole(0))
     return ops.add(node, ops.slice(ops.constant(table), whole(0), count, whole(1), whole(0)))
 

@@ -1,8 +1,8 @@
 """The log-mel spectrogram that Whisper hears, in numpy.
 
-Whisper (Radford et al. 2022, §2.2): windows of 25 ms every 10 ms, 80 mel bands (128 from large-v3 on), log10 with
-a floor 8 below the loudest, scaled to about [-1, 1]. Mel scale and band areas: Slaney 1998 (Auditory Toolbox),
-linear up to 1 kHz and logarithmic above.
+Whisper (Radford et al. 2022, §2.2): windows of 25 ms every 10 ms, 80 mel bands (128 from large-v3 on), log10
+with a floor 8 below the loudest, scaled to about [-1, 1]. Mel scale and band areas: Slaney 1998 (Auditory
+Toolbox), linear up to 1 kHz and logarithmic above.
 """
 
 from functools import cache
@@ -36,7 +36,10 @@ def log_mel(samples: Samples, frames: int, bands: int) -> NDArray[np.float32]:
     bands_of = np.log10(np.maximum(power.astype(np.float32) @ filters(bands).T, 1e-10))
     found = np.full((bands, frames), -10.0, np.float32)
     found[:, :heard] = bands_of.T
-    return (np.maximum(found, found.max() - 8.0) + 4.0) / 4.0
+    np.maximum(found, found.max() - 8.0, out=found)
+    found += 4.0
+    found /= 4.0
+    return found
 
 
 @cache

@@ -6,7 +6,7 @@ self-attention are one layer, `linear_0`, keys and values of cross-attention ano
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,10 @@ class Shape:
 
 
 class Weights:
-    """`shape` is read from the tensors themselves. Raises `LoadFailed` where they are not a Whisper model's."""
+    """`shape` is read from the tensors themselves.
+
+    Raises `LoadFailed` where they are not a Whisper model's.
+    """
 
     def __init__(self, model: Ct2Model) -> None:
         self._model = model
@@ -61,7 +64,17 @@ class Weights:
     def array(self, name: str, *shape: int) -> Array:
         """The tensor `name` as float32, its own to change. Raises `LoadFailed` when it is missing or not of
         `shape`."""
-        return self._model.values(name, *shape)
+        tensor = self._tensor(name)
+        if shape and tensor.shape != shape:
+            raise _wrong(f"tensor '{name}' has shape {tensor.shape}, expected is {shape}")
+        values = tensor.astype(np.float32)
+        scale = self._model.tensors.get(f"{name}_scale")
+        if scale is None:
+            return values
+        if scale.size not in (1, len(values)) or not scale.all():
+            raise _wrong(f"the scale of tensor '{name}' does not fit it")
+        divisor = scale.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+        return np.divide(values, divisor, out=values)
 
     def linear(self, name: str, size_in: int, size_out: int) -> tuple[Array, Array]:
         """Weight (out, in) and bias (out) of a linear layer; a bias that it does not have is zero."""
@@ -77,12 +90,16 @@ class Weights:
         return count
 
     def _dimensions(self, name: str, count: int) -> tuple[int, ...]:
-        tensor = self._model.tensors.get(name)
-        if tensor is None:
-            raise _wrong(f"it has no tensor '{name}'")
-        if tensor.ndim != count:
-            raise _wrong(f"tensor '{name}' has {tensor.ndim} dimensions, not {count}")
-        return tensor.shape
+        shape = self._tensor(name).shape
+        if len(shape) != count:
+            raise _wrong(f"tensor '{name}' has {len(shape)} dimensions, not {count}")
+        return shape
+
+    def _tensor(self, name: str) -> NDArray[Any]:
+        try:
+            return self._model.tensors[name]
+        except KeyError:
+            raise _wrong(f"it has no tensor '{name}'") from None
 
 
 def _wrong(reason: str) -> LoadFailed:
