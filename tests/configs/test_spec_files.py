@@ -170,7 +170,7 @@ def test_a_relative_file_source_is_seen_from_the_spec(tmp_path: Path) -> None:
 def test_a_whisper_model_gets_the_voice_activity_detector_that_its_spec_does_not_name(tmp_path: Path) -> None:
     text = "name: mine\nfamily: whisper\nfiles:\n  - {path: model.bin, source: 'file:model.bin'}\n"
     assert read_spec(written(tmp_path, text)).files[1:] == (VAD_FILE,)
-    own = text + "  - {path: silero_vad.safetensors, source: 'file:own'}\n"
+    own = text + "  - {path: silero_vad.onnx, source: 'file:own'}\n"
     assert [file.source for file in read_spec(written(tmp_path, own)).files[1:]] == [f"file:{tmp_path}/own"]
     assert read_spec(written(tmp_path, "name: mine\nfamily: whisper\n")).files == ()
 
