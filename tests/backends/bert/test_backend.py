@@ -5,8 +5,8 @@ import pytest
 
 from backends.bert import desk, work
 from backends.types import Done, Failed, Lane, Part, Progress, Started, decode_result
-from tests.backends.bert.listed_feed import ListedFeed, answers, codes, part, run, vectors
 from tests.backends.bert.shapes import CountingEncoder, backend
+from tests.backends.listed_feed import ListedFeed, answers, codes, part, run, vectors
 
 
 def ids(*lengths: int, first: int = 5) -> list[list[int]]:

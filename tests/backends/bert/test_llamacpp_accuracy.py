@@ -14,7 +14,7 @@ from backends.importers.gguf import convert
 from backends.types import Done, decode_result
 from backends.weights.pull import pull
 from configs.settings import Settings
-from tests.backends.bert.listed_feed import answers, codes, part, run, vectors
+from tests.backends.listed_feed import answers, codes, part, run, vectors
 from tests.fixtures.minilm import minilm_spec, stored_texts
 
 pytestmark = pytest.mark.bindings

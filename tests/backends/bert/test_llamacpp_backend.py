@@ -19,7 +19,7 @@ from backends.bert.tokenizer import BertTokenizer
 from backends.errors import LoadFailed
 from backends.importers.gguf import convert
 from configs.models import Limits, ModelFile, ModelSpec
-from tests.backends.bert.listed_feed import answers, codes, part, run, vectors
+from tests.backends.listed_feed import answers, codes, part, run, vectors
 from tests.fixtures.tiny_models import gguf_folder, model_folder
 
 pytestmark = pytest.mark.bindings
