@@ -71,6 +71,11 @@ CODES: dict[str, ErrorKind] = {
     "invalid_method": ErrorKind(400, "a line's method is not POST"),
     "missing_body": ErrorKind(400, "a line has no body object"),
     "model_mismatch": ErrorKind(400, "the lines of one batch name different models"),
+    # recordings
+    "invalid_audio": ErrorKind(400, "the file is not a recording, or damaged beyond use"),
+    "no_audio_stream": ErrorKind(400, "the file has no audio stream"),
+    "empty_audio": ErrorKind(400, "the recording is empty"),
+    "encrypted_audio": ErrorKind(400, "the recording is encrypted"),
     # an item that could not be computed
     "model_not_ready": ErrorKind(503, "the model's files are missing and may not be pulled"),
     "model_load_failed": ErrorKind(503, "the model could not be loaded"),

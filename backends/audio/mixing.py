@@ -1,0 +1,50 @@
+"""Decoded frames as Whisper wants them: float32 at 16 kHz, all channels mixed into one or each apart.
+
+FFmpeg's resampler does it, through PyAV. It is asked for packed samples (one plane): planes of eight channels
+and more crash PyAV 18.1.
+"""
+
+import av
+import av.error
+import numpy as np
+from av.audio.frame import AudioFrame
+
+from backends.audio.media import FEWEST_HERTZ, MOST_HERTZ
+from backends.whisper.window import RATE, Samples
+
+
+class Unmixable(ValueError):
+    """A frame that the resampler does not take."""
+
+
+class Mixer:
+    """Resamples frames of one kind that follow each other. `layout` is FFmpeg's name of what comes out."""
+
+    def __init__(self, kind: AudioFrame, layout: str, channels: int) -> None:
+        """Raises `Unmixable` for a sampling rate that is a mistake."""
+        if not FEWEST_HERTZ <= kind.sample_rate <= MOST_HERTZ:
+            raise Unmixable(f"{kind.sample_rate} Hz")
+        self._kind = kind_of(kind)
+        self._channels = channels
+        self._resampler = av.AudioResampler(format="flt", layout=layout, rate=RATE)
+
+    def takes(self, frame: AudioFrame) -> bool:
+        """True if `frame` is of the kind that this mixer was made for: files may change it on the way."""
+        return kind_of(frame) == self._kind
+
+    def mixed(self, frame: AudioFrame | None) -> Samples:
+        """What `frame` (None: the end) adds, shape (channels, n). Raises `Unmixable`."""
+        if frame is not None:
+            frame.pts = None  # who places the samples is not the resampler
+        try:
+            frames = self._resampler.resample(frame)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise Unmixable(str(error)) from error
+        packed = [part.to_ndarray().reshape(-1, self._channels) for part in frames if part and part.samples]
+        if not packed:
+            return np.empty((self._channels, 0), dtype=np.float32)
+        return np.asarray(np.concatenate(packed).T, dtype=np.float32)
+
+
+def kind_of(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
