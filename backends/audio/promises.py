@@ -13,8 +13,6 @@ from backends.audio.media import Media
 _NO_PROMISE = frozenset(
     ("aac", "ac3", "amr", "asf", "dts", "eac3", "gsm", "loas", "mpeg", "mpegts", "ogg", "w64", "wav")
 )
-    ["aac", "ac3", "amr", "asf", "dts", "eac3", "gsm", "loas", "mpeg", "mpegts", "ogg", "w64", "wav"]
-)
 _STREAMED = 0x7FFF_0000  # sizes from here on stand for 'not known' in wavs that were written to a pipe
 _LONGEST_RIFF_HEAD = 1 << 20
 _LONGEST_OGG_PAGE = 65_307  # 27 + 255 + 255 * 255 bytes (RFC 3533)
