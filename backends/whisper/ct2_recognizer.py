@@ -1,0 +1,120 @@
+"""The fast runtime's recognizer: encoder on OpenVINO, decoder on CTranslate2, both from one folder."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from backends.errors import InvalidBody
+from backends.whisper.ct2_decoder import Decoded, Decoder
+from backends.whisper.encoder import Encoder
+from backends.whisper.guard import compression_ratio
+from backends.whisper.mel import FRAMES_PER_SECOND, HOP, LONGEST, log_mel
+from backends.whisper.spelling import text_of, token_ends
+from backends.whisper.tokens import ENGLISH, Vocabulary
+from backends.whisper.weights import Array, Weights
+from backends.whisper.window import Asking, Heard, Window
+
+SILENCE_SECONDS = 2  # heard after a window; with less, Whisper loops more often
+TOKENS_PER_SECOND, TOKENS_MORE = 8, 12  # how long a text may get: twice the rate of quick speech
+
+
+class CTranslate2Recognizer:
+    """See `Recognizer`. Prepared is a window's encoder states, float32 (positions, hidden)."""
+
+    window_seconds = 15.0  # a third faster than 29: what is short is padded less
+
+    def __init__(self, weights: Weights, vocabulary: Vocabulary, encoder: Encoder, decoder: Decoder) -> None:
+        self.weights = weights
+        self.vocabulary = vocabulary
+        self.multilingual = vocabulary.multilingual
+        self.batch_windows, self.encode_windows = 16, 4
+        self.precision = encoder.precision
+        self._encoder = encoder
+        self._decoder = decoder
+
+    def check(self, asking: Asking) -> None:
+        """See `Recognizer`."""
+        if asking.task == "translate" and not self.multilingual:
+            raise InvalidBody(
+                "this model knows English alone and cannot translate",
+                code="translation_not_supported",
+                param="model",
+            )
+        known = set(self.vocabulary.languages.values()) or {ENGLISH}
+        if asking.language is not None and asking.language not in known:
+            codes = ", ".join(sorted(known))
+            raise InvalidBody(
+                f"language '{asking.language}' is none of this model's: {codes}",
+                code="unsupported_language",
+                param="language",
+            )
+
+    def prepare(self, windows: Sequence[Window], *, full: bool = False) -> list[Array]:
+        """See `Recognizer`."""
+        return list(self.encode(windows, full=full))
+
+    def encode(self, windows: Sequence[Window], *, full: bool = False) -> Array:
+        """Encoder states float32 (windows, positions, hidden) of windows with silence behind each; 50
+        positions are a second."""
+        longest = max(len(window.samples) for window in windows)
+        frames = min(LONGEST, -(-longest // HOP) + SILENCE_SECONDS * FRAMES_PER_SECOND)
+        frames = LONGEST if full else frames + frames % 2
+        mels = [log_mel(window.samples, frames, self.weights.shape.mels) for window in windows]
+        return self._encoder.encode(np.stack(mels))
+
+    def recognize(self, windows: Sequence[Window], prepared: Sequence[Array], asking: Asking) -> list[Heard]:
+        """See `Recognizer`."""
+        states = _stacked(prepared)
+        languages = self._languages(states, asking)
+        text_positions = self.weights.shape.text_positions
+        before = self.vocabulary.before(asking, text_positions // 2 - 1)
+        prompts = [before + self.vocabulary.opening(language, asking.task) for language in languages]
+        most = min(max(map(_most_tokens, windows)), text_positions - len(prompts[0]), text_positions // 2)
+        found = self._decoder.decode(
+            states, prompts, most=most, temperature=asking.temperature, logprobs=asking.logprobs
+        )
+        rows = zip(windows, found, languages, strict=True)
+        return [self._heard(window, row, language, asking, most) for window, row, language in rows]
+
+    def close(self) -> None:
+        """See `Recognizer`."""
+        del self._encoder, self._decoder
+
+    def _languages(self, states: Array, asking: Asking) -> list[str]:
+        if not self.multilingual:
+            return [ENGLISH] * len(states)
+        if asking.language is not None:
+            return [asking.language] * len(states)
+        return self._decoder.languages(states)
+
+    def _heard(self, window: Window, row: Decoded, language: str, asking: Asking, most: int) -> Heard:
+        tokens = self.vocabulary.spoken(row.tokens)
+        pieces = self.vocabulary.pieces(tokens)
+        text = text_of(pieces)
+        logprobs = row.token_logprobs
+        if logprobs is not None:
+            pairs = zip(row.tokens, logprobs, strict=True)
+            logprobs = [logprob for token, logprob in pairs if token < self.vocabulary.end]
+        return Heard(
+            text=text,
+            tokens=tokens,
+            avg_logprob=row.logprob / (len(row.tokens) + 1),
+            no_speech_prob=row.no_speech_prob,
+            temperature=asking.temperature,
+            compression_ratio=compression_ratio(text),
+            language=language,
+            token_ends=token_ends(pieces),
+            capped=len(row.tokens) >= min(most, _most_tokens(window)),
+            token_logprobs=logprobs,
+        )
+
+
+def _most_tokens(window: Window) -> int:
+    return int(window.seconds * TOKENS_PER_SECOND) + TOKENS_MORE
+
+
+def _stacked(prepared: Sequence[Array]) -> Array:
+    """Rows of equal length: the silence at the end of shorter ones goes on."""
+    positions = max(map(len, prepared))
+    rows = [np.pad(row, ((0, positions - len(row)), (0, 0)), mode="edge") for row in prepared]
+    return np.stack(rows)

@@ -1,0 +1,26 @@
+"""The fast runtime of the whisper family: folders of CTranslate2, encoded by OpenVINO."""
+
+from pathlib import Path
+
+from backends.whisper.backend import WhisperBackend
+from backends.whisper.ct2_decoder import Decoder, open_model
+from backends.whisper.ct2_recognizer import CTranslate2Recognizer
+from backends.whisper.encoder import open_encoder
+from backends.whisper.tokens import Vocabulary
+from backends.whisper.weights import Weights
+from configs.models import ModelSpec
+
+
+class CTranslate2Backend(WhisperBackend):
+    """Options of the spec: `precision`, `compute_type`, `beam_size`."""
+
+    runtime = "ctranslate2"
+
+    @classmethod
+    def open_recognizer(cls, spec: ModelSpec, folder: Path, threads: int) -> CTranslate2Recognizer:
+        """See `WhisperBackend`."""
+        weights, vocabulary = Weights.read(folder), Vocabulary.read(folder)
+        model = open_model(folder, threads, spec.options.get("compute_type") or "int8")
+        encoder = open_encoder(spec, weights, model, folder, threads)
+        decoder = Decoder(model, spec.options.get("beam_size") or 1)
+        return CTranslate2Recognizer(weights, vocabulary, encoder, decoder)

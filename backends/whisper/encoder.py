@@ -1,0 +1,130 @@
+"""The audio encoder, compiled: our graph on OpenVINO, or CTranslate2's own.
+
+bf16 where the device reports it (1.8 times float32) and can compile it, else float32. A CPU of the AVX2 class
+may report it and fail at compile, so both are asked.
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import ctranslate2
+import numpy as np
+import openvino as ov
+import structlog
+from numpy.typing import NDArray
+
+from backends.bert.compiled_cache import cache_folder, identity
+from backends.errors import LoadFailed
+from backends.whisper.encoder_graph import build_encoder
+from backends.whisper.weights import FILE, Array, Weights
+from configs.models import ModelSpec
+
+log = structlog.get_logger(__name__)
+
+Precision = Literal["bf16", "f32"]
+
+
+class Encoder(Protocol):
+    """`precision` is what it computes in, for people."""
+
+    precision: str
+
+    def encode(self, mels: Array) -> Array:
+        """float32 (windows, bands, frames), frames even, to (windows, frames / 2, hidden), a copy of its
+        own."""
+
+
+class OpenVINOEncoder:
+    """A compiled graph with one infer request, which is used again for every call."""
+
+    def __init__(self, compiled: ov.CompiledModel, precision: Precision) -> None:
+        self.precision: str = precision
+        self._request = compiled.create_infer_request()
+
+    def encode(self, mels: Array) -> Array:
+        """See `Encoder`."""
+        self._request.infer([mels], share_inputs=True, share_outputs=True)
+        return cast(Array, self._request.get_output_tensor(0).data.copy())
+
+
+class CTranslate2Encoder:
+    """CTranslate2's encoder, for where OpenVINO's is not wanted: in int8 it costs nearly twice as much."""
+
+    precision = "ctranslate2"
+
+    def __init__(self, model: ctranslate2.models.Whisper) -> None:
+        self._model = model
+
+    def encode(self, mels: Array) -> Array:
+        """See `Encoder`."""
+        features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mels))
+        states: NDArray[Any] = np.array(self._model.encode(features, to_cpu=True))
+        return states.astype(np.float32, copy=False)
+
+
+def open_encoder(
+    spec: ModelSpec, weights: Weights, model: ctranslate2.models.Whisper, folder: Path, threads: int
+) -> Encoder:
+    """What the spec's `precision` asks for; by default the fastest that this machine computes.
+
+    Raises `LoadFailed` when the spec asks for one that it does not compute.
+    """
+    wanted = spec.options.get("precision") or "auto"
+    offered: list[Precision] = ["bf16", "f32"] if "BF16" in _capabilities() else ["f32"]
+    if wanted == "ctranslate2":
+        return CTranslate2Encoder(model)
+    if wanted != "auto":
+        if wanted not in offered:
+            raise LoadFailed(
+                f"options.precision of model '{spec.name}' is {wanted!r}; this CPU offers {offered}",
+                code="model_load_failed",
+            )
+        return compile_encoder(weights, folder, threads, wanted)
+    for precision in offered:
+        try:
+            return compile_encoder(weights, folder, threads, precision)
+        except LoadFailed as error:  # a device may report what it cannot compile
+            log.warning("encoder.refused", model=spec.name, precision=precision, reason=error.message)
+    return CTranslate2Encoder(model)
+
+
+def compile_encoder(weights: Weights, folder: Path, threads: int, precision: Precision) -> OpenVINOEncoder:
+    """Build and compile the graph of the model in `folder`. Raises `LoadFailed`."""
+    core = ov.Core()
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # the process is pinned from outside
+    }
+    name = identity(weights.shape, _weights_file(folder), _graph_source(), version("openvino"), _cpu(core))
+    try:
+        with cache_folder(folder, f"encoder-{precision}-{threads}", name) as cache:
+            if cache:
+                settings["CACHE_DIR"] = str(cache)
+            compiled = core.compile_model(build_encoder(weights), "CPU", settings)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        message = f"OpenVINO cannot compile the encoder in {precision}: {reason}"
+        raise LoadFailed(message, code="model_load_failed") from None
+    return OpenVINOEncoder(compiled, precision)
+
+
+def _weights_file(folder: Path) -> tuple[int, int]:
+    status = (folder / FILE).stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _graph_source() -> bytes:
+    """The code that builds the graph: another version of ours may build another."""
+    return Path(__file__).with_name("encoder_graph.py").read_bytes()
+
+
+def _cpu(core: ov.Core) -> tuple[str, list[str]]:
+    return core.get_property("CPU", "FULL_DEVICE_NAME"), _capabilities()
+
+
+def _capabilities() -> list[str]:
+    """What OpenVINO's CPU device says it can do on this machine."""
+    return cast(list[str], ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
