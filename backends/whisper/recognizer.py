@@ -16,6 +16,7 @@ class Recognizer(Protocol):
     batch_windows: int  # windows per `recognize` at most
     encode_windows: int  # windows per `prepare` at most
     multilingual: bool
+    precision: str  # what operators want to know of its numbers
 
     def check(self, asking: Asking) -> None:
         """Raises `InvalidBody` for what this model cannot do: another language, translating, a prompt that is

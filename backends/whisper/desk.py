@@ -1,0 +1,173 @@
+"""What the engine does next: which recording it opens, or which windows enter one native call together.
+
+Interactive parts first, the one with the least audio left before the others. Windows of bulk parts are
+pooled over parts and jobs; those of like length go together, since a batch costs as much as its longest, and
+the batch that goes next is the one around the window that has waited longest.
+"""
+
+from collections.abc import Collection
+from math import ceil, inf
+from time import monotonic
+
+from backends.whisper.hearing import Hearing
+from backends.whisper.work import Work
+
+# A first guess at the windows of a part, until some have been seen: it may be a clip or two minutes of talk.
+FIRST_GUESS_WINDOWS = 8.0
+# So long after an interactive part the next one is expected, and bulk batches are short.
+EXPECTED_SECONDS = 3.0
+SHORTER = 4  # a short batch has so many times fewer windows
+# An interactive recording that got nothing for so long goes next, whatever is shorter.
+PATIENCE_SECONDS = 10.0
+# While fewer interactive windows than these are at hand, another recording is opened first: batches are
+# cheaper, and to open a clip takes little.
+AT_ONCE = 4
+SHORT_MS = 30_000
+# A window rides along in the batch of an interactive part if it is no longer than that part's longest, or
+# than this many seconds.
+RIDES_ALONG_SECONDS = 5.0
+
+
+class Desk:
+    """The parts in hand and their windows. A native call takes `batch_windows` of them at most."""
+
+    def __init__(self, batch_windows: int) -> None:
+        self._size = batch_windows
+        self._works: dict[int, Work] = {}
+        self._pool: list[Hearing] = []  # of bulk parts, the oldest first
+        self._batch: list[Hearing] = []  # taken from the pool, to be heard next
+        self._windows_per_part = FIRST_GUESS_WINDOWS
+        self._expected_until = -inf
+        self._served: dict[str, float] = {}  # when an interactive recording got something, by its path
+        self._late: Work | None = None
+        self._late_turn = False
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._works)
+
+    @property
+    def room(self) -> int:
+        """How many more bulk parts fill two batches, going by the windows of those before."""
+        opening = sum(1 for work in self._works.values() if work.opening and not work.interactive)
+        lack = 2 * self._size - len(self._pool) - len(self._batch)
+        return max(0, ceil(lack / self._windows_per_part) - opening)
+
+    def add(self, work: Work) -> None:
+        """Put a part in line, to be opened."""
+        self._works[work.key] = work
+        if work.interactive:
+            now = monotonic()
+            self._expected_until = now + EXPECTED_SECONDS
+            self._served.setdefault(work.source.path, now)
+
+    def opened(self, work: Work) -> None:
+        """A part has its windows."""
+        if not work.interactive:
+            self._pool += work.hearings
+            self._windows_per_part += (max(1, len(work.hearings)) - self._windows_per_part) / 4
+
+    def next_step(self) -> Work | list[Hearing] | None:
+        """A part that is to be opened further, or the windows of the next native call; None: nothing is in
+        hand. Windows stay at the desk until they are settled, or others take their place."""
+        urgent = self._urgent()
+        if urgent:
+            step = self._urgent_step(urgent)
+            first = step if isinstance(step, Work) else step[0].work
+            self._served[first.source.path] = monotonic()
+            return step
+        if len(self._pool) < 2 * self._size and not self._batch:
+            opening = next((work for work in self._works.values() if work.opening), None)
+            if opening is not None:
+                return opening
+        return self._bulk_batch()
+
+    def settled(self, hearing: Hearing, instead: Collection[Hearing] = ()) -> None:
+        """A window has its answer, or others to be heard in its place."""
+        if hearing.work.interactive:
+            return
+        if hearing in self._batch:
+            self._batch.remove(hearing)
+        self._pool[:0] = instead  # they have waited already
+
+    def end(self, work: Work) -> None:
+        """Forget a part that has its answer, with whatever it has left."""
+        work.ended = True
+        work.opening = None
+        self._works.pop(work.key, None)
+        self._pool = [hearing for hearing in self._pool if hearing.work is not work]
+        self._batch = [hearing for hearing in self._batch if hearing.work is not work]
+        if self._late is work:
+            self._late = None
+        path = work.source.path
+        if work.interactive and not any(
+            one.interactive and one.source.path == path for one in self._works.values()
+        ):
+            self._served.pop(path, None)
+
+    def drop(self, keys: Collection[int]) -> None:
+        """Forget parts that are not wanted any more."""
+        for key in [key for key in keys if key in self._works]:
+            self.end(self._works[key])
+
+    def _urgent(self) -> list[Work]:
+        """Interactive parts in order: the shortest first, but every other time one that was kept waiting."""
+        works = [work for work in self._works.values() if work.interactive]
+        works.sort(key=lambda work: work.left_ms)  # stable: by arrival between equals
+        if len(works) > 1:
+            self._late = self._late or self._find_late(works)
+            self._late_turn = self._late is not None and not self._late_turn
+            if self._late is not None and self._late_turn:
+                works.remove(self._late)
+                works.insert(0, self._late)
+        return works
+
+    def _find_late(self, works: list[Work]) -> Work | None:
+        now = monotonic()
+        late = (work for work in works if now - self._served[work.source.path] > PATIENCE_SECONDS)
+        return min(late, key=lambda work: self._served[work.source.path], default=None)
+
+    def _urgent_step(self, works: list[Work]) -> Work | list[Hearing]:
+        first = works[0]
+        if first.opening:
+            return first
+        at_hand = sum(len(work.hearings) for work in works)
+        if at_hand < AT_ONCE:
+            short = (work for work in works if work.opening and work.left_ms <= SHORT_MS)
+            if (other := next(short, None)) is not None:
+                return other
+        batch = _alike(first.hearings)[: self._size]
+        bound = max(RIDES_ALONG_SECONDS, *(hearing.window.seconds for hearing in batch))
+        riders = (hearing for work in works[1:] for hearing in work.hearings)
+        for hearing in riders:
+            if len(batch) == self._size:
+                break
+            if _shares(hearing, batch[0]) and hearing.window.seconds <= bound:
+                batch.append(hearing)
+        return batch
+
+    def _bulk_batch(self) -> list[Hearing] | None:
+        if not self._batch and self._pool:
+            self._batch = self._chosen()
+            chosen = set(map(id, self._batch))
+            self._pool = [hearing for hearing in self._pool if id(hearing) not in chosen]
+        if not self._batch:
+            return None
+        short = monotonic() < self._expected_until
+        return self._batch[: max(1, self._size // SHORTER) if short else self._size]
+
+    def _chosen(self) -> list[Hearing]:
+        """The batch of like length around the oldest window."""
+        alike = sorted(_alike(self._pool), key=lambda hearing: -len(hearing.window.samples))
+        at = alike.index(self._pool[0])
+        start = max(0, min(at // self._size * self._size, len(alike) - self._size))
+        return alike[start : start + self._size]
+
+
+def _alike(hearings: list[Hearing]) -> list[Hearing]:
+    """Those that may share a native call with the first."""
+    return [hearing for hearing in hearings if _shares(hearing, hearings[0])]
+
+
+def _shares(one: Hearing, other: Hearing) -> bool:
+    return one.asking == other.asking and one.full == other.full
