@@ -122,4 +122,7 @@ FAMILY_RULES: dict[str, FamilyRules] = {
 }
 
 # Importers (`backends/importers/`) of `import:` sources: the values that each of their options may have.
-IMPORTERS: dict[str, dict[str, tuple[str, ...]]] = {"gguf": {"type": ("f16", "q8_0", "f32")}}
+IMPORTERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "gguf": {"type": ("f16", "q8_0", "f32")},
+    "whisper_ggml": {"type": ("f16", "q8_0", "f32")},
+}

@@ -110,9 +110,10 @@ def _weights_faults(spec: ModelSpec, rules: FamilyRules) -> Iterator[Fault]:
     if known and not any(can_serve(spec, name) for name in known):
         wanted = " or ".join(f"'{name}' ({rules.runtimes[name] or 'any'})" for name in known)
         yield Fault(("files",), f"none of them is a weights file for {wanted}")
-    gguf = spec.options.get("gguf")
-    if isinstance(gguf, str) and spec.files and gguf not in {file.path for file in spec.files}:
-        yield Fault(("options", "gguf"), f"'{gguf}' is not one of the files")
+    for option in ("gguf", "ggml"):
+        chosen = spec.options.get(option)
+        if isinstance(chosen, str) and spec.files and chosen not in {file.path for file in spec.files}:
+            yield Fault(("options", option), f"'{chosen}' is not one of the files")
 
 
 def _prefix_faults(spec: ModelSpec) -> Iterator[Fault]:
