@@ -1,4 +1,6 @@
-"""Waiting for a job on behalf of a caller, who may go away."""
+"""Waiting for a job on behalf of a caller, who may go away: for its result as a whole.
+
+Who is told of it while it is computed waits in `api/live_replies.py`, by the same rules."""
 
 import asyncio
 import contextlib
@@ -32,9 +34,16 @@ async def wait_for_result(
         results = await services.answers.read(submitted.job_id)
     else:
         results = await _wait(request, services, submitted, goes_on)
+    return await only_item(services, submitted, caller, results)
+
+
+async def only_item(
+    services: Services, submitted: Submitted, caller: Caller, results: list[ItemResult]
+) -> ItemResult:
+    """Of the results of a job that has ended. Raises `ApiError` that says why there is none."""
     if results and results[0].status != UNFINISHED:
         return results[0]
-    return await _raise_why_failed(services, submitted, caller)
+    raise await _why_failed(services, submitted, caller)
 
 
 async def _wait(
@@ -42,46 +51,51 @@ async def _wait(
 ) -> list[ItemResult]:
     timeout = services.settings.call_timeout_seconds
     waiting = asyncio.create_task(services.answers.wait(submitted.job_id, timeout))
-    gone = asyncio.create_task(_disconnected(request.receive))
+    gone = asyncio.create_task(disconnected(request.receive))
     try:
         await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
-            services.background.start(_leave_unless_answered(services, submitted, waiting))
+            leave(services, submitted, waiting)
             raise ClientDisconnect
         return waiting.result()
     except TimeoutError:
-        services.background.start(_leave(services, submitted))
-        raise _timeout(timeout, goes_on) from None
+        raise timed_out(services, submitted, goes_on) from None
     finally:
         gone.cancel()
 
 
-def _timeout(seconds: float, goes_on: bool) -> ApiError:
-    took = f"The call took more than {seconds:g} seconds"
+def timed_out(services: Services, submitted: Submitted, goes_on: bool) -> ApiError:
+    """Leave the job at once: what its caller is told."""
+    services.background.start(_leave(services, submitted))
+    took = f"The call took more than {services.settings.call_timeout_seconds:g} seconds"
     if goes_on:
         return ApiError("call_timeout", f"{took}. It goes on: ask again, or wait for its event.")
     message = f"{took} and was cancelled. A batch has no such limit."
     return ApiError("call_timeout", message, headers=NO_RETRY)
 
 
-async def _disconnected(receive: Receive) -> None:
+def leave(services: Services, submitted: Submitted, waiting: Waiting) -> None:
+    """The caller has gone. The job gets a little longer: nearly done is cheaper finished than done again."""
+    services.background.start(_leave_unless_answered(services, submitted, waiting))
+
+
+async def disconnected(receive: Receive) -> None:
     """Returns when the caller has gone; what else may arrive is of no interest."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _raise_why_failed(services: Services, submitted: Submitted, caller: Caller) -> ItemResult:
+async def _why_failed(services: Services, submitted: Submitted, caller: Caller) -> ApiError:
     """A job without results: its model could not be loaded, or somebody cancelled it."""
     async with borrow(services.pool) as conn:
         job = await jobs.find(conn, submitted.suffix, caller.project_id)
     if job is not None and job.errors is not None and job.errors["data"]:
         first = job.errors["data"][0]
-        raise ApiError(first["code"], first["message"], param=first.get("param"), headers=NO_RETRY)
-    raise ApiError("cancelled", "The call's job was cancelled.", headers=NO_RETRY)
+        return ApiError(first["code"], first["message"], param=first.get("param"), headers=NO_RETRY)
+    return ApiError("cancelled", "The call's job was cancelled.", headers=NO_RETRY)
 
 
 async def _leave_unless_answered(services: Services, submitted: Submitted, waiting: Waiting) -> None:
-    """Give the job a little longer: nearly done is cheaper to finish than to do again."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(waiting, GRACE_SECONDS)
         return

@@ -1,9 +1,10 @@
 """Single calls: the one way of every OpenAI endpoint, from the body to the answer.
 
-read → submit, or join the job of an earlier request → wait and render, or answer 202 with the job.
+read → submit, or join the job of an earlier request → wait and render, or tell it live, or answer 202 with
+the job.
 
-A route says how its body is read and its result rendered (`Call`); everything else is here: `webhook_url`
-and `metadata`, `Prefer: respond-async`, `Idempotency-Key`, joining, callers that go away.
+A route says how its body is read and its result rendered (`Call`); everything else is here: forms with a
+file, `webhook_url` and `metadata`, `Prefer: respond-async`, `Idempotency-Key`, joining, callers that go away.
 
 A background response is the same with another end: `read_call`, `terms_of(view="response", awaited=False)`,
 `submit_call`, and the route answers with a response object in place of a job. Store and events know the
@@ -13,19 +14,22 @@ view already (`resp_…`, `response.completed`).
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import Request, Response
 
 from api.awaiting import wait_for_result
+from api.call_bodies import CallBody, FormRules, receive_body
 from api.call_fields import NONE, CallFields, take_fields
 from api.deps import services_of, submitter_of
 from api.errors import NO_RETRY
 from api.idempotency import Identity, identity_of, submit_once
 from api.job_store import job_object_of
+from api.live import LiveResult
+from api.live_replies import live_reply
 from api.services import Services
 from api.webhook_urls import checked_webhook_url
-from api.wire import JSON, LARGE_BYTES, read_body, reply
+from api.wire import JSON, LARGE_BYTES, reply
 from configs.models import ModelSpec
 from configs.settings import Settings
 from store.ids import View
@@ -41,7 +45,8 @@ class Call(ABC):
 
     `model` is a name or an alias. `bodies` are those of its parts. `expected_seconds` is a guess at its
     compute, to be compared with others of the endpoint. `renders_slowly`: rendering takes milliseconds,
-    which nobody else should wait for. `media_type` is that of a result; errors are JSON.
+    which nobody else should wait for. `media_type` is that of a result; errors are JSON. `live`: the caller
+    wants the result told while it is computed.
     """
 
     model: str
@@ -49,6 +54,7 @@ class Call(ABC):
     expected_seconds: float = 0.0
     renders_slowly: bool = False
     media_type: str = JSON
+    live: LiveResult | None = None
 
     @abstractmethod
     def check(self, spec: ModelSpec) -> None:
@@ -59,27 +65,36 @@ class Call(ABC):
         """The body of the answer: the result, or the error envelope."""
 
 
-Parse = Callable[[bytes, Settings], Call]  # raises InvalidBody
+Parse = Callable[[CallBody, Settings], Call]  # raises InvalidBody
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadCall:
+    """`body` is what `call` and `fields` were read from."""
+
+    body: CallBody
     call: Call
     fields: CallFields
     identity: Identity
 
 
-async def answer_call(request: Request, endpoint: str, parse: Parse) -> Response:
-    """What a POST to an endpoint answers: the result, or with `Prefer: respond-async` the job."""
+async def answer_call(
+    request: Request, endpoint: str, parse: Parse, form: FormRules | None = None
+) -> Response:
+    """What a POST to an endpoint answers: the result, or with `Prefer: respond-async` the job. With `form`
+    its body may be one."""
     services = services_of(request)
     caller = await submitter_of(request)
-    read = await read_call(request, services, parse)
-    spec = services.models.find(read.call.model, endpoint)
-    read.call.check(spec)
-    terms = await terms_of(services, read, awaited=not prefers_async(request))
-    submitted = await submit_call(services, caller, read.call, spec, endpoint, read.identity, terms)
+    async with receive_body(request, services, form) as body:
+        read = await read_call(request, services, body, parse)
+        spec = services.models.find(read.call.model, endpoint)
+        read.call.check(spec)
+        terms = await terms_of(services, read, awaited=not prefers_async(request))
+        submitted = await submit_call(services, caller, read, spec, endpoint, terms)
     if not terms.awaited:
         return await _accepted(services, caller, submitted)
+    if read.call.live is not None:
+        return await live_reply(request, services, submitted, caller, read.call.live, goes_on=terms.lasting)
     item = await wait_for_result(request, services, submitted, caller, goes_on=terms.lasting)
     call = read.call
     content = (
@@ -90,16 +105,15 @@ async def answer_call(request: Request, endpoint: str, parse: Parse) -> Response
     return Response(content, status_code=item.status, media_type=call.media_type)
 
 
-async def read_call(request: Request, services: Services, parse: Parse) -> ReadCall:
-    """Read and check a body; a large one off the event loop. Raises `ApiError`, `InvalidBody`."""
-    body = await read_body(request, services.settings.max_body_bytes)
+async def read_call(request: Request, services: Services, body: CallBody, parse: Parse) -> ReadCall:
+    """Check a body; a large one off the event loop. Raises `ApiError`, `InvalidBody`."""
 
     def read() -> ReadCall:
-        inner, fields = take_fields(body)
-        call = parse(inner, services.settings)
-        return ReadCall(call=call, fields=fields, identity=identity_of(request, body))
+        inner, fields = take_fields(body.json)
+        call = parse(replace(body, json=inner), services.settings)
+        return ReadCall(body=body, call=call, fields=fields, identity=identity_of(request, body.known_by))
 
-    return read() if len(body) < LARGE_BYTES else await asyncio.to_thread(read)
+    return read() if len(body.json) < LARGE_BYTES else await asyncio.to_thread(read)
 
 
 async def terms_of(services: Services, read: ReadCall, *, view: View = "call", awaited: bool) -> Terms:
@@ -119,22 +133,17 @@ async def terms_of(services: Services, read: ReadCall, *, view: View = "call", a
 
 
 async def submit_call(
-    services: Services,
-    caller: Caller,
-    call: Call,
-    spec: ModelSpec,
-    endpoint: str,
-    identity: Identity,
-    terms: Terms,
+    services: Services, caller: Caller, read: ReadCall, spec: ModelSpec, endpoint: str, terms: Terms
 ) -> Submitted:
-    """Submit a call, or join the job of an earlier request like it.
+    """Submit a call, or join the job of an earlier request like it: then nobody needs its file.
 
     Raises `ApiError` (idempotency_mismatch, too_many_queued_items), `DatabaseUnavailable`.
     """
+    call, body = read.call, read.body
 
     async def submit() -> Submitted:
         async with services.limits.room(caller, 1):
-            return await services.submitter.call(
+            submitted = await services.submitter.call(
                 endpoint=endpoint,
                 bodies=call.bodies,
                 spec=spec,
@@ -142,9 +151,11 @@ async def submit_call(
                 expected_seconds=call.expected_seconds,
                 terms=terms,
             )
+        body.keep()
+        return submitted
 
     return await submit_once(
-        services, caller, identity, submit, waits=terms.awaited, announced=terms.announced
+        services, caller, read.identity, submit, waits=terms.awaited, announced=terms.announced
     )
 
 

@@ -20,47 +20,60 @@ from store.blobs import Blob, Blobs, BlobTooLarge, BlobWriter
 # One hop to a thread per megabyte: a hop costs 0.1 ms, and a slow disk must not hold up the event loop.
 FLUSH_BYTES = 1024**2
 MAX_FIELD_BYTES = 64 * 1024
-MAX_FIELDS = 32
+MAX_FIELDS = 128
 MAX_FILENAME = 255
 
 
 class Form:
-    """What a form held: its text fields, and its file as a blob.
+    """What a form held: its text fields as they came, and its file as a blob.
 
     The blob is deleted when the form is left, unless `keep` was called.
     """
 
-    def __init__(self, fields: dict[str, str], filename: str, blob: Blob) -> None:
-        self.fields = fields
+    def __init__(self, pairs: list[tuple[str, str]], filename: str, blob: Blob | None) -> None:
+        self.pairs = pairs
         self.filename = filename
-        self.blob = blob
+        self.file = blob
         self.kept = False
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """By name; of a field that came several times the last."""
+        return dict(self.pairs)
+
+    @property
+    def blob(self) -> Blob:
+        """The file of a form that must have one."""
+        assert self.file is not None
+        return self.file
 
     def keep(self) -> None:
         self.kept = True
 
 
 @asynccontextmanager
-async def read_form(request: Request, blobs: Blobs, *, file_field: str, limit: int) -> AsyncIterator[Form]:
+async def read_form(
+    request: Request, blobs: Blobs, *, file_field: str, limit: int, optional: bool = False
+) -> AsyncIterator[Form]:
     """Read the whole form; the part named `file_field` becomes a blob of at most `limit` bytes.
 
     Raises `ApiError`: file_too_large, invalid_request (not a multipart form, or a broken one),
-    missing_required_parameter (no such file in it).
+    missing_required_parameter (no such file in it, unless that is `optional`).
     """
     boundary = _boundary(request)
     if declared_bytes(request) > limit + MAX_FIELDS * MAX_FIELD_BYTES:
         raise _too_large(file_field, limit)
-    form = await _receive(request, blobs, boundary, file_field, limit)
+    reader = _FormReader(boundary, file_field, optional)
+    form = await _receive(request, blobs, reader, limit)
     try:
         yield form
     finally:
-        if not form.kept:
-            await asyncio.to_thread(blobs.delete, form.blob.name)
+        if form.file is not None and not form.kept:
+            await asyncio.to_thread(blobs.delete, form.file.name)
 
 
-async def _receive(request: Request, blobs: Blobs, boundary: bytes, file_field: str, limit: int) -> Form:
+async def _receive(request: Request, blobs: Blobs, reader: "_FormReader", limit: int) -> Form:
     writer = await asyncio.to_thread(blobs.create, limit=limit)
-    reader = _FormReader(boundary, file_field)
     try:
         async for chunk in request.stream():
             reader.write(chunk)
@@ -68,14 +81,14 @@ async def _receive(request: Request, blobs: Blobs, boundary: bytes, file_field: 
                 await _flush(reader, writer)
         await _flush(reader, writer)
         reader.check_complete()
-        blob = await asyncio.to_thread(writer.commit)
+        blob = await asyncio.to_thread(writer.commit) if reader.file_seen else None
     except BlobTooLarge:
-        raise _too_large(file_field, limit) from None
+        raise _too_large(reader.file_field, limit) from None
     except FormParserError as error:
         raise ApiError("invalid_request", f"The multipart form is broken: {error}.") from None
     finally:
         await asyncio.to_thread(writer.abort)  # does nothing after a commit
-    return Form(reader.fields, reader.filename or "upload", blob)
+    return Form(reader.pairs, reader.filename or "upload", blob)
 
 
 async def _flush(reader: "_FormReader", writer: BlobWriter) -> None:
@@ -98,12 +111,14 @@ class _FormReader:
     """Sorts what the parser finds into text fields and the bytes of the one file, which `take_pending`
     hands out as they come."""
 
-    def __init__(self, boundary: bytes, file_field: str) -> None:
-        self.fields: dict[str, str] = {}
+    def __init__(self, boundary: bytes, file_field: str, optional: bool) -> None:
+        self.pairs: list[tuple[str, str]] = []
+        self.file_field = file_field
+        self.file_seen = False
         self.filename: str | None = None
         self.pending = bytearray()
-        self._file_field = file_field
-        self._file_seen = self._complete = False
+        self._optional = optional
+        self._complete = False
         self._disposition = self._header = self._value = b""
         self._name = ""
         self._text = bytearray()
@@ -132,16 +147,16 @@ class _FormReader:
         """Raise `ApiError` when the form broke off or had no file."""
         if not self._complete:
             raise ApiError("invalid_request", "The multipart form ends before its last boundary.")
-        if not self._file_seen:
+        if not self.file_seen and not self._optional:
             raise ApiError(
                 "missing_required_parameter",
-                f"Missing required parameter: '{self._file_field}'.",
-                param=self._file_field,
+                f"Missing required parameter: '{self.file_field}'.",
+                param=self.file_field,
             )
 
     @property
     def _in_file(self) -> bool:
-        return self._name == self._file_field
+        return self._name == self.file_field
 
     def _begin_part(self) -> None:
         self._disposition, self._name, self._text = b"", "", bytearray()
@@ -161,13 +176,11 @@ class _FormReader:
         _, options = parse_options_header(self._disposition)
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
         if self._in_file:
-            if self._file_seen:
-                raise ApiError(
-                    "invalid_request", "The form holds more than one file.", param=self._file_field
-                )
-            self._file_seen = True
+            if self.file_seen:
+                raise ApiError("invalid_request", "The form holds more than one file.", param=self.file_field)
+            self.file_seen = True
             self.filename = _clean_filename(options.get(b"filename", b""))
-        elif len(self.fields) >= MAX_FIELDS:
+        elif len(self.pairs) >= MAX_FIELDS:
             raise ApiError("invalid_request", f"The form has more than {MAX_FIELDS} fields.")
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
@@ -180,7 +193,7 @@ class _FormReader:
 
     def _end_part(self) -> None:
         if not self._in_file:
-            self.fields[self._name] = self._text.decode("utf-8", "replace")
+            self.pairs.append((self._name, self._text.decode("utf-8", "replace")))
 
     def _end(self) -> None:
         self._complete = True

@@ -5,23 +5,20 @@ A line that got an HTTP error has that status and an error envelope as its body;
 at which its engine ended, has `"response": null` and an `error`.
 """
 
-from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-import msgspec
-import numpy as np
 import orjson
 from psycopg import Connection
 
-from backends.embeddings import EncodingFormat
-from backends.types import ErrorInfo, decode_embedding, decode_error
+from backends.types import ErrorInfo, decode_error
 from configs.error_codes import type_of
 from store import results
 from store.jobs import JobRow
 from store.results import UNFINISHED, ItemResult
 from store.states import JobState
 from tasks.merging import outcomes
+from tasks.result_bodies import AS_ASKED, Forms, result_body
 
 Which = Literal["output", "error"]
 
@@ -45,15 +42,6 @@ _NO_RESPONSE = frozenset({"engine_crashed", "engine_timeout"})
 _NEVER_RAN = {JobState.CANCELLING: CANCELLED, JobState.CANCELLED: CANCELLED, JobState.EXPIRED: EXPIRED}
 
 
-class _Asked(msgspec.Struct):
-    """What a request says about the form of its result."""
-
-    encoding_format: EncodingFormat | None = None
-
-
-_read_asked = msgspec.json.Decoder(_Asked).decode
-
-
 def render_lines(conn: Connection[Any], job: JobRow, *, which: Which) -> Iterator[bytes]:
     """The lines of a job's output file (items that succeeded) or error file (all others), newlines included.
 
@@ -70,7 +58,7 @@ def render_results(
     *,
     after: int | None = None,
     include_retries: bool = False,
-    encoding_format: EncodingFormat | None = None,
+    forms: Forms = AS_ASKED,
 ) -> Iterator[bytes]:
     """The lines of the items that have a result by now, errors too, in order of items.
 
@@ -81,21 +69,20 @@ def render_results(
         if found.is_open and after is not None:
             return
         if found.item.status != UNFINISHED:
-            yield render_line(job, found.item, encoding_format=encoding_format, request_id=found.request_id)
+            yield render_line(job, found.item, forms=forms, request_id=found.request_id)
 
 
 def render_line(
     job: JobRow,
     item: ItemResult,
     *,
-    encoding_format: EncodingFormat | None = None,
+    forms: Forms = AS_ASKED,
     request_id: str | None = None,
 ) -> bytes:
-    """One item as a line. `encoding_format` overrides what its request asked for, `request_id` names the
-    request that gave the result, where that is another job's."""
+    """One item as a line. `forms` override what its request asked for, `request_id` names the request that
+    gave the result, where that is another job's."""
     if item.status == 200:
-        wanted = encoding_format or _read_asked(item.body).encoding_format or "float"
-        body = _embedding_body(job.model, item.parts, wanted)
+        body = result_body(job.endpoint, job.model, item, forms)
     else:
         error = decode_error(item.parts[0])
         if error.code in _NO_RESPONSE:
@@ -106,11 +93,13 @@ def render_line(
     return _line(job, item, response, None)
 
 
-def render_answer(item: ItemResult, *, model: str, encoding_format: EncodingFormat) -> bytes:
-    """The body of the reply to an awaited call: the result of its item, or the error envelope."""
-    if item.status == 200:
-        return orjson.dumps(_embedding_body(model, item.parts, encoding_format), option=_OPTIONS)
-    return orjson.dumps(error_body(decode_error(item.parts[0]), item.status))
+def render_answer(item: ItemResult, body_of: Callable[[Sequence[bytes]], Any]) -> bytes:
+    """The body of the reply to an awaited call: what `body_of` makes of the parts of its result (bytes, or a
+    JSON value), or the error envelope."""
+    if item.status != 200:
+        return orjson.dumps(error_body(decode_error(item.parts[0]), item.status))
+    body = body_of(item.parts)
+    return body if isinstance(body, bytes) else orjson.dumps(body, option=_OPTIONS)
 
 
 def error_body(error: ErrorInfo, status: int) -> dict[str, Any]:
@@ -127,24 +116,3 @@ def _line(job: JobRow, item: ItemResult, response: dict[str, Any] | None, error:
         "error": error,
     }
     return orjson.dumps(line, option=_OPTIONS)
-
-
-def _embedding_body(model: str, parts: Sequence[bytes], encoding_format: EncodingFormat) -> dict[str, Any]:
-    """The body of an embeddings reply: `parts` are encoded `EmbeddingResult`s whose rows follow each other.
-
-    A float is written with the fewest digits that read back as the same float32.
-    """
-    tokens, rows = 0, list[Any]()
-    for part in parts:
-        result = decode_embedding(part)
-        tokens += result.tokens
-        vectors = np.frombuffer(result.vectors, dtype="<f4").reshape(-1, result.dimensions)
-        rows.extend(
-            [b64encode(row.data).decode() for row in vectors] if encoding_format == "base64" else vectors
-        )
-    return {
-        "object": "list",
-        "model": model,
-        "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)],
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }

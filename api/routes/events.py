@@ -12,10 +12,8 @@ from api.errors import ApiError
 from api.following import Event, Follower
 from api.job_store import find_job
 from api.openapi import TEXT, describes
+from api.sse import EVENT_STREAM, HEARTBEAT, HEARTBEAT_SECONDS, NOT_CACHED
 from tasks.streams import EntryId
-
-HEARTBEAT_SECONDS = 15.0
-EVENT_STREAM = "text/event-stream"
 
 router = APIRouter()
 
@@ -40,7 +38,7 @@ async def follow_job(
     return StreamingResponse(
         _sent(follower, request.app.state.is_stopping),
         media_type=EVENT_STREAM,
-        headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
+        headers=NOT_CACHED,
     )
 
 
@@ -61,7 +59,7 @@ async def _sent(follower: Follower, is_stopping: Callable[[], bool]) -> AsyncIte
             yield b"".join(map(_encode, events))
             said = time.monotonic()
         elif time.monotonic() - said >= HEARTBEAT_SECONDS:
-            yield b": still here\n\n"
+            yield HEARTBEAT
             said = time.monotonic()
         if is_stopping():  # the reader comes back to whoever answers then
             return

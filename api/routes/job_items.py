@@ -18,6 +18,7 @@ from store import item_states
 from store.db import borrow
 from store.lines import MAX_CUSTOM_ID
 from tasks.render import render_results
+from tasks.result_bodies import Forms
 
 MOST_ITEMS = 2**31 - 1  # numbers are Postgres integers
 AfterItem = Query(ge=-1, le=MOST_ITEMS, description="number of the last item that you have")
@@ -73,6 +74,6 @@ async def retrieve_results(
         job=job,
         after=after,
         include_retries=include_retries,
-        encoding_format=encoding_format,
+        forms=Forms(encoding_format=encoding_format),
     )
     return await lines_response(services, lines, media_type=JSON_LINES)

@@ -3,6 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from backends.types import EmbeddingResult, ErrorInfo, encode_result
 from store.jobs import JobRow
 from store.results import ItemResult
 from store.states import JobState
+from tasks.embedding_bodies import embedding_body
 from tasks.render import render_answer, render_line
+from tasks.result_bodies import Forms
 
+BASE64 = Forms(encoding_format="base64")
 VECTORS = np.array([[0.1, -2.5e-8, 3.0], [1 / 3, 0.0, -1.0]], dtype="<f4")
 
 
@@ -83,7 +87,7 @@ def test_a_request_chooses_the_form_of_its_vectors(asked: bytes) -> None:
 
 
 def test_a_reader_can_ask_for_another_form() -> None:
-    line = render_line(job(), item(VECTORS, body=b'{"encoding_format": "float"}'), encoding_format="base64")
+    line = render_line(job(), item(VECTORS, body=b'{"encoding_format": "float"}'), forms=BASE64)
     first = json.loads(line)["response"]["body"]["data"][0]["embedding"]
     assert np.array_equal(np.frombuffer(base64.b64decode(first), dtype="<f4"), VECTORS[0])
 
@@ -125,14 +129,16 @@ def test_a_custom_id_of_any_characters_survives() -> None:
 
 
 def test_an_answer_is_the_body_alone() -> None:
-    answer = json.loads(render_answer(item(VECTORS), model="m", encoding_format="base64"))
+    answer = json.loads(
+        render_answer(item(VECTORS), partial(embedding_body, model="m", encoding_format="base64"))
+    )
     assert answer["model"] == "m"
     assert base64.b64decode(answer["data"][1]["embedding"]) == VECTORS[1].tobytes()
 
 
 def test_an_answer_to_a_failed_call_is_the_envelope() -> None:
     error = ErrorInfo("engine_crashed", "crashed twice")
-    answer = json.loads(render_answer(failed(error, 500), model="m", encoding_format="float"))
+    answer = json.loads(render_answer(failed(error, 500), lambda parts: parts))
     assert answer["error"] == {
         "message": "crashed twice",
         "type": "server_error",
