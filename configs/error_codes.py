@@ -27,6 +27,8 @@ CODES: dict[str, ErrorKind] = {
     "invalid_token_id": ErrorKind(400, "a token id is outside the model's vocabulary"),
     "invalid_dimensions": ErrorKind(400, "more dimensions than the model has"),
     "endpoint_not_supported": ErrorKind(400, "the model's family does not serve this endpoint"),
+    "unsupported_language": ErrorKind(400, "the model does not know the language"),
+    "translation_not_supported": ErrorKind(400, "the model cannot translate"),
     "body_too_large": ErrorKind(413, "the request body is larger than the limit"),
     "not_found": ErrorKind(404, "no such route or object"),
     "method_not_allowed": ErrorKind(405, "the route does not take this method"),
