@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from store.attachments import NewAttachment
 from store.items import NewItem, as_columns
 from store.jobs import NEW_JOB, NewJob, insert, job_values, request_cancel
 from store.states import JobState
@@ -28,6 +29,9 @@ WITH {NEW_JOB}, items AS (
     SELECT job.id, new.* FROM job CROSS JOIN
         unnest(%(part_n)b::int[], %(part_item_n)b::int[], %(part_position)b::int[], %(part_body)b::bytea[])
         AS new
+), attachment AS (
+    INSERT INTO attachment (job_id, blob, name, size_bytes)
+    SELECT job.id, %(blob)s, %(name)s, %(size_bytes)s::bigint FROM job WHERE %(blob)s::text IS NOT NULL
 )
 SELECT id, CASE WHEN %(lasting)s THEN '' ELSE set_config('synchronous_commit', 'off', true) END FROM job
 """
@@ -48,6 +52,9 @@ RETURNING CASE WHEN waiters = 0 AND NOT announced AND idempotency_key IS NULL TH
 """
 
 
+NOTHING_ATTACHED = {"blob": None, "name": None, "size_bytes": None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FirstJob:
     """The job of a request that is sent again."""
@@ -59,16 +66,23 @@ class FirstJob:
 
 
 async def insert_call(
-    conn: AsyncConnection[Any], job: NewJob, items: Sequence[NewItem], *, lasting: bool = True
+    conn: AsyncConnection[Any],
+    job: NewJob,
+    items: Sequence[NewItem],
+    *,
+    attachment: NewAttachment | None = None,
+    lasting: bool = True,
 ) -> int:
     """A job whose items are at hand, queued at once: its id. One statement, one round trip.
 
-    `lasting`: committed to disk. Raises `KeyTaken` when a job of the same API key has its `idempotency_key`.
+    `attachment` is what its first item is about. `lasting`: committed to disk. Raises `KeyTaken` when a job
+    of the same API key has its `idempotency_key`.
     """
     columns = as_columns(items)
     parts = len(items) + len(columns["part_n"])
     values = job_values(job, state=JobState.QUEUED, items=len(items), parts=parts)
-    return await insert(conn, _INSERT_CALL, values | columns | {"lasting": lasting})
+    attached = NOTHING_ATTACHED if attachment is None else vars(attachment)
+    return await insert(conn, _INSERT_CALL, values | columns | attached | {"lasting": lasting})
 
 
 async def find_by_key(conn: AsyncConnection[Any], key_id: int, idempotency_key: str) -> FirstJob | None:

@@ -43,11 +43,14 @@ class Claim:
     job_id: int
     suffix: str
     view: str
+    project_id: int
     family: str
     model: str
     endpoint: str
     lane: str
     key_id: int
+    streamed: bool
+    expected_seconds: float
     lo: int
     hi: int
     epoch: int
@@ -59,24 +62,35 @@ class Claim:
     def ref(self) -> ChunkRef:
         return ChunkRef(self.chunk_id, self.epoch, self.token)
 
+    @property
+    def followed(self) -> bool:
+        """Whether the job has events: nobody follows a call that is only awaited."""
+        return self.view != "call" or self.streamed
 
+
+_OF_JOB = "suffix, view, project_id, family, model, endpoint, lane, key_id, streamed, expected_seconds"
 # Beside a trial, which `trial` holds if it is ours.
 _MAY_START = "(job.model <> ALL (ARRAY (SELECT model FROM model_pause)) OR EXISTS (SELECT FROM trial))"
 
 # The head is locked with NO KEY UPDATE: recording results only needs the job's key and goes on meanwhile. No
 # SKIP LOCKED: a second slot would see an empty queue and go idle. A trial of a paused model takes one part,
 # once: the pause's row is asked again under its lock.
+# What computing has added comes before what has not been begun: else a job of long recordings would begin
+# them all before it ended one.
 # One row when there was a head; its chunk is NULL when others emptied the head while we waited.
 _CLAIM = f"""
 , trial AS (
     UPDATE model_pause SET trial_job_id = NULL FROM chosen WHERE trial_job_id = chosen.id
     RETURNING model_pause.model
 ), locked AS (
-    SELECT job.id, job.next_part AS lo,
-           job.next_part + CASE
-               WHEN EXISTS (SELECT FROM trial) THEN 1
-               ELSE least(coalesce(cut.size, %(size)s),
-                          ceil((job.parts - job.next_part)::float8 / %(shares)s)::int) END AS hi,
+    SELECT job.id, CASE WHEN job.next_added < job.added THEN job.parts - job.added + job.next_added
+                        ELSE job.next_part - job.next_added END AS lo,
+           CASE WHEN EXISTS (SELECT FROM trial) THEN 1
+                ELSE least(coalesce(cut.size, %(size)s),
+                           ceil((job.parts - job.next_part)::float8 / %(shares)s)::int,
+                           CASE WHEN job.next_added < job.added THEN job.added - job.next_added
+                                ELSE job.parts - job.added - (job.next_part - job.next_added) END)
+                END AS size,
            coalesce(cut.seconds, %(unmeasured)s) AS seconds
     FROM chosen JOIN job USING (id)
     LEFT JOIN unnest(%(models)s::text[], %(sizes)s::int[], %(seconds)s::float8[])
@@ -84,11 +98,12 @@ _CLAIM = f"""
     WHERE job.ready AND job.next_part < job.parts AND {_MAY_START}
     FOR NO KEY UPDATE OF job
 ), advanced AS (
-    UPDATE job SET next_part = locked.hi, started_at = coalesce(started_at, now()),
+    UPDATE job SET next_part = next_part + size,
+                   next_added = next_added + CASE WHEN lo < parts - added THEN 0 ELSE size END,
+                   started_at = coalesce(started_at, now()),
                    state = CASE state WHEN 'queued' THEN 'running' ELSE state END
     FROM locked WHERE job.id = locked.id
-    RETURNING job.id, suffix, view, family, model, endpoint, lane, key_id,
-              locked.lo, locked.hi, locked.seconds
+    RETURNING job.id, {_OF_JOB}, lo, lo + size AS hi, locked.seconds
 ), charged AS (
     INSERT INTO share (family, lane, key_id, vtime)
     SELECT family, lane, key_id,
@@ -102,7 +117,7 @@ _CLAIM = f"""
     SELECT id, lo, hi, %(token)s, %(slot_id)s, now() + make_interval(secs => %(lease)s) FROM advanced
     RETURNING id, epoch, token, losses
 )
-SELECT cut.id AS chunk_id, advanced.id AS job_id, suffix, view, family, model, endpoint, lane, key_id, lo, hi,
+SELECT cut.id AS chunk_id, advanced.id AS job_id, {_OF_JOB}, lo, hi,
        epoch, token, losses, EXISTS (SELECT FROM trial) AS trial,
        set_config('synchronous_commit', 'off', true)
 FROM chosen LEFT JOIN advanced USING (id) LEFT JOIN cut ON true
@@ -135,7 +150,7 @@ UPDATE chunk SET epoch = epoch + 1, token = %(token)s, slot_id = %(slot_id)s, cl
                  lease_until = now() + make_interval(secs => %(lease)s)
 FROM lost, job
 WHERE chunk.id = lost.id AND job.id = chunk.job_id AND {_MAY_START}
-RETURNING chunk.id AS chunk_id, job.id AS job_id, suffix, view, family, model, endpoint, lane, key_id, lo, hi,
+RETURNING chunk.id AS chunk_id, job.id AS job_id, {_OF_JOB}, lo, hi,
           epoch, token, losses, EXISTS (SELECT FROM trial) AS trial
 """
 

@@ -3,6 +3,7 @@
 A file that has expired is not found, whether or not it has been swept yet.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import class_row
 
+from store.attachments import NamedBlob
 from store.db import map_errors
 from store.ids import new_file_id
 from store.paging import fetch_page
@@ -119,6 +121,26 @@ def load(conn: Connection[Any], file_id: str) -> FileRow | None:
     """The file, whosever it is, expired or not."""
     with conn.cursor(row_factory=class_row(FileRow)) as cursor:
         return cursor.execute("SELECT * FROM file WHERE id = %s", (file_id,)).fetchone()
+
+
+async def find_by_digest(conn: AsyncConnection[Any], project_id: int, sha256: str) -> FileRow | None:
+    """The project's newest uploaded file with these bytes, by their SHA-256 in hexadecimal."""
+    statement = f"""
+        SELECT * FROM file WHERE project_id = %s AND sha256 = %s AND blob IS NOT NULL AND {_LIVE}
+        ORDER BY created_at DESC, id DESC LIMIT 1"""
+    async with conn.cursor(row_factory=class_row(FileRow)) as cursor:
+        await cursor.execute(statement, (project_id, sha256))
+        return await cursor.fetchone()
+
+
+@map_errors()
+def blobs_of(conn: Connection[Any], project_id: int, file_ids: Sequence[str]) -> dict[str, NamedBlob]:
+    """Blob and name of those of these files that are the project's, uploaded, and not expired, by id."""
+    statement = f"""
+        SELECT id, blob, filename FROM file
+        WHERE id = ANY (%s) AND project_id = %s AND blob IS NOT NULL AND {_LIVE}"""
+    rows = conn.execute(statement, (list(file_ids), project_id)).fetchall()
+    return {file_id: NamedBlob(blob, name) for file_id, blob, name in rows}
 
 
 async def page(

@@ -54,14 +54,16 @@ class NewJob:
     webhook_url: str | None = None
     announced: bool = True
     waiters: int = 0
+    streamed: bool = False
     idempotency_key: str | None = None
     fingerprint: bytes | None = None
 
 
 @dataclass(kw_only=True)
 class JobRow:
-    """A job as it stands. `done`, `failed` and `units` count parts (items: `store/counts.py`); `rate` is
-    parts per second as measured lately, None where nothing was."""
+    """A job as it stands. `done`, `failed` and `units` count parts (items: `store/counts.py`); `foreseen` are
+    units of parts that computing added and that are not recorded: with `units` all that is known of so far.
+    `rate` is parts per second as measured lately, None where nothing was."""
 
     id: int
     suffix: str
@@ -79,6 +81,8 @@ class JobRow:
     items: int
     parts: int
     next_part: int
+    added: int
+    next_added: int
     expected_seconds: float
     not_before: datetime | None
     run_window: str | None
@@ -97,6 +101,7 @@ class JobRow:
     webhook_url: str | None
     announced: bool
     waiters: int
+    streamed: bool
     idempotency_key: str | None
     fingerprint: bytes | None
     created_at: datetime
@@ -107,6 +112,7 @@ class JobRow:
     done: int
     failed: int
     units: int
+    foreseen: int
     cpu_ms: int
     rate: float | None
 
@@ -122,7 +128,7 @@ class JobRow:
 # Selects JobRows; add WHERE. `job` and `job_progress` are what conditions may name.
 # A rate is of now while records come, at the pace that it says itself, give or take: then it is old.
 SELECT_JOB = """
-SELECT job.*, done, failed, units, cpu_ms,
+SELECT job.*, done, failed, units, foreseen, cpu_ms,
        CASE WHEN state = 'running' AND marked_at > now() - make_interval(secs => 15 + 3 / nullif(rate, 0))
             THEN rate END AS rate
 FROM job JOIN job_progress ON job_id = id"""
@@ -133,13 +139,14 @@ job AS (
     INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, cores, lane, priority,
                      expected_seconds, completion_window, deadline, not_before, run_window, timezone,
                      window_open, input_file_id, output_expires_seconds, meta, retry_of, webhook_url,
-                     announced, waiters, idempotency_key, fingerprint, state, ready, items, parts, note)
+                     announced, waiters, streamed, idempotency_key, fingerprint, state, ready, items, parts,
+                     note)
     VALUES (%(suffix)s, %(view)s, %(project_id)s, %(key_id)s, %(endpoint)s, %(family)s, %(model)s, %(cores)s,
             %(lane)s, %(priority)s, %(expected_seconds)s, %(completion_window)s,
             now() + make_interval(secs => %(deadline_seconds)s::float8),
             %(not_before)s, %(run_window)s, %(timezone)s, %(run_window)s::text IS NULL, %(input_file_id)s,
             %(output_expires_seconds)s, %(meta)s, %(retry_of)s, %(webhook_url)s, %(announced)s, %(waiters)s,
-            %(idempotency_key)s, %(fingerprint)s,
+            %(streamed)s, %(idempotency_key)s, %(fingerprint)s,
             %(state)s, %(ready)s AND coalesce(%(not_before)s <= now(), true) AND %(run_window)s::text IS NULL
                        AND NOT EXISTS (SELECT FROM model_pause WHERE model = %(model)s),
             %(items)s, %(parts)s,

@@ -4,7 +4,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from store import deliveries, files, lifecycle, uploads
+from store import attachments, deliveries, files, lifecycle, uploads
 from store.db import map_errors
 from store.ids import View
 
@@ -20,13 +20,15 @@ def count_ended(conn: Connection[Any], view: View, keep_seconds: float) -> int:
 
 @map_errors()
 def count_blobs(conn: Connection[Any]) -> tuple[int, int]:
-    """Blobs of expired files and of uploads that have ended, and their bytes."""
+    """Blobs of expired files, of uploads that have ended, of attachments that nothing needs; their bytes."""
     statement = f"""
     SELECT count(*), coalesce(sum(size_bytes), 0)::bigint FROM (
         SELECT size_bytes FROM file WHERE blob IS NOT NULL AND {files.IS_PAST}
         UNION ALL
         SELECT upload_part.size_bytes FROM upload_part JOIN upload ON upload.id = upload_id
         WHERE {uploads.IS_PAST}
+        UNION ALL
+        SELECT max(size_bytes) FROM attachment GROUP BY blob HAVING bool_and({attachments.IS_PAST})
     ) AS past"""
     row = conn.execute(statement).fetchone()
     assert row is not None

@@ -59,7 +59,7 @@ class Standing:
 _LANES = """
 WITH open AS (
     SELECT family, lane, state, created_at, held,
-           greatest(items - next_part, 0) AS untouched, next_part - done AS claimed, items
+           greatest(items - next_part + next_added, 0) AS untouched, next_part - done AS claimed, items
     FROM job JOIN job_progress ON job_id = id CROSS JOIN LATERAL (
         SELECT CASE
             WHEN EXISTS (SELECT FROM model_pause WHERE model_pause.model = job.model) THEN 'paused'

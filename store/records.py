@@ -25,6 +25,15 @@ class PartResult(NamedTuple):
     data: bytes
 
 
+class Addition(NamedTuple):
+    """Bodies of further parts that computing an item's first part has cut, and the units that they will
+    count."""
+
+    item: int
+    bodies: list[bytes]
+    foreseen: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
     """What became of a record. `state` and `parts` (how many) are the job's afterwards; `job_finished`:
@@ -45,7 +54,7 @@ STRETCH = "extract(epoch FROM now() - marked_at)"
 # keeps two records of one job from both missing, or both seeing, the last part. `held` is the fence.
 # The job is only touched by the record that completes it; its own lock rechecks `parts`, which a record
 # that added parts may have raised since this statement began.
-# `rate` is measured over stretches of five seconds or more.
+# `rate` is measured over stretches of five seconds or more. What added parts count was foreseen.
 _RECORD = f"""
 WITH progress AS (
     SELECT job_id FROM job_progress WHERE job_id = (SELECT job_id FROM chunk WHERE id = %(chunk)s)
@@ -63,13 +72,17 @@ WITH progress AS (
         unnest(%(ns)b::int[], %(statuses)b::smallint[], %(units)b::int[], %(datas)b::bytea[])
         AS row (n, status, units, data)
     ON CONFLICT DO NOTHING
-    RETURNING status, units
+    RETURNING n, status, units
 ), sums AS (
-    SELECT count(*) AS done, count(*) FILTER (WHERE status <> 200) AS failed, coalesce(sum(units), 0) AS units
+    SELECT count(*) AS done, count(*) FILTER (WHERE status <> 200) AS failed,
+           coalesce(sum(units), 0) AS units,
+           coalesce(sum(units) FILTER (WHERE n >= (
+               SELECT parts - added FROM job WHERE id = (SELECT job_id FROM held))), 0) AS of_added
     FROM kept
 ), counted AS (
     UPDATE job_progress SET done = job_progress.done + sums.done, failed = job_progress.failed + sums.failed,
                             units = job_progress.units + sums.units, cpu_ms = cpu_ms + %(cpu_ms)s,
+                            foreseen = greatest(0, foreseen - sums.of_added),
         rate = CASE WHEN {STRETCH} >= 5 THEN (job_progress.done + sums.done - marked_done) / {STRETCH}
                ELSE rate END,
         marked_done = CASE WHEN {STRETCH} < 5 THEN marked_done ELSE job_progress.done + sums.done END,
@@ -107,8 +120,10 @@ WITH grown AS (
     INSERT INTO item_part (job_id, n, item_n, position, body, added)
     SELECT %(job)s, %(first)s + at - 1, %(item)s, before + at - 1, body, true
     FROM grown CROSS JOIN unnest(%(bodies)b::bytea[]) WITH ORDINALITY AS new (body, at)
+), told AS (
+    UPDATE job_progress SET foreseen = foreseen + %(foreseen)s WHERE job_id = %(job)s
 )
-UPDATE job SET parts = parts + %(count)s WHERE id = %(job)s
+UPDATE job SET parts = parts + %(count)s, added = added + %(count)s WHERE id = %(job)s
 """
 
 _STRIKE = """
@@ -126,13 +141,13 @@ def record(
     *,
     lease_seconds: float,
     chunk_done: bool,
-    more: Sequence[tuple[int, list[bytes]]] = (),
+    more: Sequence[Addition] = (),
     cpu_ms: int = 0,
 ) -> Recorded:
     """Records parts of a chunk that the caller holds, renews its lease, and commits to disk.
 
-    `chunk_done` ends the chunk. `more` names items whose first part, among `rows`, found further parts:
-    (item number, bodies). `cpu_ms` is what computing `rows` took of a core. The record that completes a
+    `chunk_done` ends the chunk. `more` is what the first parts of items, among `rows`, have added.
+    `cpu_ms` is what computing `rows` took of a core. The record that completes a
     job ends it (views `call` and `response`) or sets it finalizing. `rows` may be empty, which renews the
     lease or ends the chunk.
     """
@@ -178,9 +193,7 @@ def _record_rows(
     return Recorded(fenced=False, state=row[0], job_finished=row[1], parts=row[2])
 
 
-def _add_parts(
-    conn: Connection[Any], values: dict[str, int], more: Sequence[tuple[int, list[bytes]]]
-) -> bool:
+def _add_parts(conn: Connection[Any], values: dict[str, int], more: Sequence[Addition]) -> bool:
     """Adds the further parts before the first part is recorded, so that the job cannot complete between.
 
     False where the chunk is no longer ours. A first part that is recorded already has added its parts.
@@ -191,9 +204,10 @@ def _add_parts(
     if job is None or held is None:
         return False
     (job_id,), (first,) = held, job
-    for item, bodies in more:
+    for item, bodies, foreseen in more:
         where = {"job": job_id, "item": item}
         if bodies and conn.execute(_IS_RECORDED, where).fetchone() is None:
-            conn.execute(_ADD_PARTS, where | {"first": first, "count": len(bodies), "bodies": bodies})
+            added = {"first": first, "count": len(bodies), "bodies": bodies, "foreseen": foreseen}
+            conn.execute(_ADD_PARTS, where | added)
             first += len(bodies)
     return True

@@ -24,6 +24,7 @@ class Retry:
 
 
 # Whole items are repeated, with the parts that submitting cut; parts that computing added are cut again.
+# Their forms are shared with the first job; what was fetched is fetched again.
 # The first job is locked against being deleted meanwhile. Items get new numbers, custom_ids stay.
 _INSERT = """
 WITH first AS (
@@ -39,7 +40,7 @@ WITH first AS (
 ), part AS MATERIALIZED (
     SELECT again.n AS item_n, position, item_part.body,
            ((SELECT count(*) FROM again) + row_number() OVER (ORDER BY again.n, position) - 1)::int AS n
-    FROM first JOIN item_part ON item_part.job_id = first.id AND NOT added
+    FROM first JOIN item_part ON item_part.job_id = first.id AND NOT item_part.added
     JOIN again ON again.old = item_part.item_n
 ), size AS (
     SELECT (SELECT count(*) FROM again)::int AS items, (SELECT count(*) FROM part)::int AS more
@@ -66,6 +67,11 @@ WITH first AS (
 ), parts AS (
     INSERT INTO item_part (job_id, n, item_n, position, body)
     SELECT job.id, part.n, item_n, position, body FROM job CROSS JOIN part
+), attachments AS (
+    INSERT INTO attachment (job_id, item_n, blob, name, size_bytes)
+    SELECT job.id, again.n, blob, name, size_bytes
+    FROM job CROSS JOIN first CROSS JOIN again
+    JOIN attachment ON attachment.job_id = first.id AND attachment.item_n = again.old AND NOT fetched
 )
 SELECT id FROM job
 """

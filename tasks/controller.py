@@ -15,6 +15,7 @@ from backends.errors import LoadFailed
 from configs.models import ModelSpec
 from configs.settings import Settings
 from configs.spec_files import Catalogue, load_catalogue
+from store.blobs import open_blobs
 from store.errors import DatabaseUnavailable
 from store.slots import SlotLease, SlotStatus
 from tasks.app import send_wake_up
@@ -45,6 +46,7 @@ class Controller:
         self.signals = Signals(redis)
         self.listener = PokeListener(redis, self.families)
         self.recorder = Recorder(settings, self.conn, self.signals)
+        self.blobs = open_blobs(settings)
         self.pace = Pace()
         self.lanes = LaneClock(settings.bulk_share)
         self.meter = Meter()

@@ -2,25 +2,33 @@
 
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
-from backends.types import Lane, Part
+import msgspec
+
+from backends.types import Done, ErrorInfo, Lane, Part, Source, encode_result
+from configs.error_codes import status_of
 from store.chunks import Claim
 from store.items import ClaimedPart
-from store.records import PartResult
+from store.records import Addition, PartResult
+from tasks.attachments import Found, Wanted
 from tasks.breaker import STRIKES
+
+NO_SOURCES: Mapping[int, Found] = {}
 
 
 @dataclass(kw_only=True)
 class HeldChunk:
     """A chunk that we hold. `open` are the keys of its unfinished parts, `rows` results not yet recorded,
-    `cpu_ms` what computing took of a core and is not recorded yet. `leaving`: nothing more of it is fed."""
+    `cpu_ms` what computing took of a core and is not recorded yet. `news` are pieces of results to come, each
+    with its part's number, that followers are still to be told. `leaving`: nothing more of it is fed."""
 
     claim: Claim
     open: set[int] = field(default_factory=set)
     rows: list[PartResult] = field(default_factory=list)
-    more: list[tuple[int, list[bytes]]] = field(default_factory=list)
+    more: list[Addition] = field(default_factory=list)
+    news: list[tuple[int, bytes]] = field(default_factory=list)
     cpu_ms: float = 0.0
     leaving: bool = False
     leased_at: float = field(default_factory=time.monotonic)  # last claim, record or renewal
@@ -44,7 +52,8 @@ class Holding:
 
     Suspects are parts that an engine may have died of (or whose chunk was lost often): they run alone, and
     stay suspects until they have a result. Parts with two strikes are put `aside`, each with what ended the
-    engine ("" where another slot saw it), until it is known whether it is their fault.
+    engine ("" where another slot saw it), until it is known whether it is their fault. Parts in `fetching`
+    wait for what they are about, each with its URL: nothing else waits for them.
     """
 
     def __init__(self) -> None:
@@ -53,14 +62,23 @@ class Holding:
         self.waiting: dict[Lane, deque[int]] = {lane: deque() for lane in Lane}
         self.suspects: deque[int] = deque()
         self.aside: dict[int, str] = {}
+        self.fetching: dict[int, str] = {}
         self._suspected: set[int] = set()
         self._next_key = 1
 
     def __bool__(self) -> bool:
         return bool(self.chunks)
 
-    def add(self, claim: Claim, parts: list[ClaimedPart], *, alone: bool) -> HeldChunk:
-        """Take in a claimed chunk. `alone`: all of its parts are suspects."""
+    def add(
+        self,
+        claim: Claim,
+        parts: list[ClaimedPart],
+        *,
+        alone: bool,
+        sources: Mapping[int, Found] = NO_SOURCES,
+    ) -> HeldChunk:
+        """Take in a claimed chunk. `alone`: all of its parts are suspects. `sources`: what they are about,
+        by number."""
         chunk = HeldChunk(claim=claim)
         self.chunks[claim.chunk_id] = chunk
         for claimed in parts:
@@ -72,8 +90,26 @@ class Holding:
                 self._suspected.add(key)
             if claimed.strikes >= STRIKES:
                 self.aside[key] = ""
-            self._enqueue(key)
+            source = sources.get(claimed.n)
+            if isinstance(source, Wanted):
+                self.fetching[key] = source.url
+            else:
+                self._provide(key, source)
         return chunk
+
+    def arrived(self, key: int, source: Source | ErrorInfo) -> None:
+        """What a part waited for is here, or cannot be had. Nothing happens where it is not ours any more."""
+        if self.fetching.pop(key, None) is not None:
+            self._provide(key, source)
+
+    def _provide(self, key: int, source: Source | ErrorInfo | None) -> None:
+        """A part can be fed, with what it is about; or has failed for want of it."""
+        if isinstance(source, ErrorInfo):
+            self.finish(key, status=status_of(source.code), units=0, data=encode_result(source))
+            return
+        held = self.parts[key]
+        self.parts[key] = replace(held, part=msgspec.structs.replace(held.part, source=source))
+        self._enqueue(key)
 
     def new_key(self) -> int:
         """A key that no part has had."""
@@ -109,17 +145,26 @@ class Holding:
         """Whether there are parts that are not put aside."""
         return len(self.parts) > len(self.aside)
 
-    def finish(
-        self, key: int, *, status: int, units: int, data: bytes, more: Sequence[bytes] = ()
-    ) -> HeldChunk | None:
+    def done(self, event: Done) -> HeldChunk | None:
+        """A part is computed. None: it is not ours any more."""
+        held = self.parts.get(event.key)
+        if held is not None and event.more:
+            held.chunk.more.append(Addition(held.n, event.more, event.foreseen))
+        return self.finish(event.key, status=200, units=event.units, data=event.data)
+
+    def tell(self, key: int, data: bytes) -> None:
+        """A piece of a result that is to come: for whoever follows the part's job."""
+        held = self.parts.get(key)
+        if held is not None and held.chunk.claim.followed:
+            held.chunk.news.append((held.n, data))
+
+    def finish(self, key: int, *, status: int, units: int, data: bytes) -> HeldChunk | None:
         """A part has its result: move it to its chunk's rows. None: it is not ours any more."""
         held = self._forget(key)
         if held is None:
             return None
         held.chunk.open.discard(key)
         held.chunk.rows.append(PartResult(n=held.n, status=status, units=units, data=data))
-        if more:
-            held.chunk.more.append((held.n, list(more)))
         return held.chunk
 
     def drop(self, chunk: HeldChunk) -> set[int]:
@@ -139,8 +184,13 @@ class Holding:
             self._enqueue(key)
 
     def count(self, lane: Lane) -> int:
-        """Unfinished parts of `lane`."""
-        return sum(len(chunk.open) for chunk in self.chunks.values() if chunk.lane is lane)
+        """Unfinished parts of `lane`, but for those that wait for what they are about."""
+        parts = sum(len(chunk.open) for chunk in self.chunks.values() if chunk.lane is lane)
+        return parts - self.count_fetching(lane)
+
+    def count_fetching(self, lane: Lane) -> int:
+        """Parts of `lane` that wait for what they are about."""
+        return sum(self.parts[key].chunk.lane is lane for key in self.fetching)
 
     def jobs(self) -> list[int]:
         return sorted({chunk.claim.job_id for chunk in self.chunks.values()})
@@ -149,7 +199,7 @@ class Holding:
         return [chunk for chunk in self.chunks.values() if chunk.claim.job_id == job_id]
 
     def _enqueue(self, key: int) -> None:
-        if key in self.aside:
+        if key in self.aside or key in self.fetching:
             return
         lane = self.parts[key].chunk.lane
         (self.suspects if key in self._suspected else self.waiting[lane]).append(key)
@@ -166,4 +216,5 @@ class Holding:
     def _forget(self, key: int) -> HeldPart | None:
         self._suspected.discard(key)
         self.aside.pop(key, None)
+        self.fetching.pop(key, None)
         return self.parts.pop(key, None)

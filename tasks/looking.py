@@ -8,6 +8,7 @@ import structlog
 from backends.errors import LoadFailed
 from backends.types import Lane
 from store import chunks, items, lifecycle, turns, watch
+from tasks.attachments import find_sources
 from tasks.controller import Controller
 from tasks.pace import CUT_UNMEASURED
 from tasks.signals import Answered
@@ -199,4 +200,5 @@ class Looker:
             self._c.signals.answered(Answered(claim.job_id))
             return
         parts = items.load_parts(conn, claim.job_id, claim.lo, claim.hi)
-        work.take_in(claim, parts, alone=claim.losses >= LOSSES_ALONE)
+        sources = find_sources(conn, self._c.blobs, claim, work.spec, parts)
+        work.take_in(claim, parts, alone=claim.losses >= LOSSES_ALONE, sources=sources)

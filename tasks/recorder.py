@@ -43,6 +43,7 @@ class Recorder:
         answers: list[Answered] = []
         try:
             for chunk in list(holding.chunks.values()):
+                self._tell(chunk)
                 if self._is_due(chunk, now) or (all_rows and chunk.rows):
                     answers += self._record(holding, chunk, cancel)
         finally:  # after the records: a Redis that hangs must not hold them up
@@ -97,7 +98,7 @@ class Recorder:
         )  # fmt: skip
         chunk.rows, chunk.more, chunk.leased_at = [], [], time.monotonic()
         chunk.cpu_ms -= cpu_ms
-        if not recorded.fenced and chunk.claim.view != "call":  # nobody follows a call that is awaited
+        if not recorded.fenced and chunk.claim.followed:
             self._events.recorded(chunk.claim.job_id, [row.n for row in rows])
         if recorded.fenced:
             self._lose(holding, chunk, cancel)
@@ -112,7 +113,7 @@ class Recorder:
     ) -> list[Answered]:
         job_id = chunk.claim.job_id
         log.info("job.recorded", job=chunk.claim.suffix, state=recorded.state)
-        if chunk.claim.view != "call":
+        if chunk.claim.followed:
             self._events.state(job_id, recorded.state)
         if recorded.state == "finalizing":
             self._signals.poke_dispatcher()
@@ -120,6 +121,12 @@ class Recorder:
         if recorded.parts == len(rows) == 1:
             return [Answered(job_id, rows[0].status, rows[0].data)]
         return [Answered(job_id)]
+
+    def _tell(self, chunk: HeldChunk) -> None:
+        """Pass on what has been heard: before the record of its part, which ends it."""
+        if chunk.news:
+            self._events.heard(chunk.claim.job_id, chunk.news)
+            chunk.news = []
 
     def _renew(self, holding: Holding, cancel: Cancel, now: float) -> None:
         stale = [c for c in holding.chunks.values() if now - c.leased_at >= self._lease / 3]

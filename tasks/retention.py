@@ -8,7 +8,7 @@ import psycopg
 import structlog
 
 from configs.settings import Settings
-from store import deliveries, files, leftovers, lifecycle, uploads
+from store import attachments, deliveries, files, leftovers, lifecycle, uploads
 from store.blobs import Blobs
 from store.ids import View
 
@@ -75,7 +75,7 @@ class Retention:
         return any(jobs.values())
 
     def _prune_blobs(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
-        names = files.expired(conn) + uploads.expired(conn)
+        names = files.expired(conn) + uploads.expired(conn) + attachments.expired(conn)
         size = sum(self._blobs.delete(name) for name in names)
         pruned.files += len(names)
         pruned.bytes += size

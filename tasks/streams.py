@@ -1,7 +1,8 @@
 """A job's events on their way to those who follow it: a Redis stream per job, capped, which may be lost.
 
-An entry only says that something is new: parts were recorded, or the state changed. What is true then is
-asked of the database by the reader (`api/following.py`). Plain awaited calls have no stream.
+An entry says that something is new: parts were recorded, or the state changed. What is true then is asked of
+the database by the reader (`api/following.py`). It may also carry pieces of results that are still to come.
+Plain awaited calls have no stream, streamed ones do.
 """
 
 import asyncio
@@ -57,10 +58,15 @@ BEGINNING = EntryId(0, 0)
 
 
 class News(msgspec.Struct, frozen=True, array_like=True):
-    """An entry: the numbers of parts that were recorded, or none and the state that the job has come to."""
+    """An entry: the numbers of parts that were recorded, or none and the state that the job has come to.
+
+    `heard` are pieces of results (the data of `Delta` events), each with its part's number, in the order in
+    which they were decided; they come before `parts`. A part that is computed again says them again.
+    """
 
     parts: list[int] = []
     state: str | None = None
+    heard: list[tuple[int, bytes]] = []
 
 
 class Entry(NamedTuple):
@@ -76,22 +82,42 @@ def key_of(job_id: int) -> str:
     return f"{PREFIX}events:{job_id}"
 
 
+class _Gathered:
+    """News of one job that have not been sent."""
+
+    def __init__(self) -> None:
+        self.parts: list[int] = []
+        self.heard: list[tuple[int, bytes]] = []
+
+    def news(self) -> list[News]:
+        slices = [self.parts[at : at + MOST_PARTS] for at in range(0, len(self.parts), MOST_PARTS)]
+        first, *others = slices or [[]]
+        return [News(first, heard=self.heard), *map(News, others)]
+
+
 class EventWriter:
     """Writes for one slot or dispatcher. Never raises, and is silent when `Signals` is: what is written while
     Redis is away is lost."""
 
     def __init__(self, signals: Signals) -> None:
         self._signals = signals
-        self._gathered: dict[int, list[int]] = {}
+        self._gathered: dict[int, _Gathered] = {}
         self._flush_at = 0.0
 
     def recorded(self, job_id: int, parts: Sequence[int]) -> None:
         """Parts have been recorded. Gathered for a fifth of a second: `flush` sends them."""
-        if not parts:
-            return
+        if parts:
+            self._of(job_id).parts.extend(parts)
+
+    def heard(self, job_id: int, pieces: Sequence[tuple[int, bytes]]) -> None:
+        """Pieces of results have come, each of a part of this number. Gathered likewise."""
+        if pieces:
+            self._of(job_id).heard.extend(pieces)
+
+    def _of(self, job_id: int) -> "_Gathered":
         if not self._gathered:
             self._flush_at = time.monotonic() + GATHER_SECONDS
-        self._gathered.setdefault(job_id, []).extend(parts)
+        return self._gathered.setdefault(job_id, _Gathered())
 
     def state(self, job_id: int, state: str) -> None:
         """The job has come to `state`; what was gathered goes out before."""
@@ -107,9 +133,8 @@ class EventWriter:
 
         def send(client: redis.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
-            for job_id, parts in gathered.items():
-                slices = (parts[at : at + MOST_PARTS] for at in range(0, len(parts), MOST_PARTS))
-                _append(pipeline, job_id, [News(some) for some in slices])
+            for job_id, gathered_of_job in gathered.items():
+                _append(pipeline, job_id, gathered_of_job.news())
             pipeline.execute()
 
         self._signals.ask(send)

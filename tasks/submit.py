@@ -14,6 +14,7 @@ from backends.types import Lane
 from configs.models import ModelSpec
 from configs.settings import Settings
 from store import calls, jobs
+from store.attachments import NewAttachment
 from store.db import map_errors
 from store.ids import View, new_suffix
 from store.items import NewItem
@@ -110,11 +111,15 @@ class Submitter:
         spec: ModelSpec,
         caller: Caller,
         expected_seconds: float = 0.0,
+        attachment: NewAttachment | None = None,
+        streamed: bool = False,
         terms: Terms = AWAITED,
     ) -> Submitted:
         """Submit one request, in the lane of those who wait; `bodies` are its parts.
 
         `expected_seconds` is a guess at its compute, by which short calls pass long ones.
+        `attachment` is a blob that the request is about; it is kept as long as the job may need it.
+        `streamed`: the caller reads the result as it comes, from the job's events.
         Raises `KeyTaken`, `DatabaseUnavailable`.
         """
         suffix = new_suffix()
@@ -134,13 +139,16 @@ class Submitter:
             webhook_url=terms.webhook_url,
             announced=terms.announced,
             waiters=1 if terms.awaited else 0,
+            streamed=streamed,
             idempotency_key=terms.idempotency_key,
             fingerprint=terms.fingerprint,
         )
         item = NewItem(custom_id=suffix, body=bodies[0], more_bodies=tuple(bodies[1:]))
         with map_errors():
             async with self._pool.connection() as conn:
-                job_id = await calls.insert_call(conn, job, [item], lasting=terms.lasting)
+                job_id = await calls.insert_call(
+                    conn, job, [item], attachment=attachment, lasting=terms.lasting
+                )
         await self.wake(spec.family)
         return Submitted(job_id=job_id, suffix=suffix)
 

@@ -3,22 +3,23 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
 from backends.engine import Engine
 from backends.errors import EngineDied, LoadFailed
-from backends.types import Done, Event, Failed, Lane, Part, Progress, encode_result
+from backends.types import Delta, Done, Event, Failed, Lane, Part, Progress, encode_result
 from configs.error_codes import status_of
 from configs.models import ModelSpec
 from configs.settings import Settings
 from store.chunks import Claim
 from store.ids import public_id
 from store.items import ClaimedPart
+from tasks.attachments import Found
 from tasks.breaker import Breaker
 from tasks.deaths import Death, Deaths, end_of
-from tasks.holding import HeldChunk, Holding
+from tasks.holding import NO_SOURCES, HeldChunk, Holding
 from tasks.lane_clock import LaneClock
 from tasks.launcher import Launcher
 from tasks.let_go import LetGo
@@ -69,9 +70,17 @@ class Work:
         """Why its parts wait, while there is no engine."""
         return self._launcher.note
 
-    def take_in(self, claim: Claim, parts: list[ClaimedPart], *, alone: bool) -> None:
-        """Hold a claimed chunk. `alone`: its parts have no company in the engine."""
-        self.holding.add(claim, parts, alone=alone)
+    def take_in(
+        self,
+        claim: Claim,
+        parts: list[ClaimedPart],
+        *,
+        alone: bool,
+        sources: Mapping[int, Found] = NO_SOURCES,
+    ) -> None:
+        """Hold a claimed chunk. `alone`: its parts have no company in the engine. `sources`: what they are
+        about, by number."""
+        self.holding.add(claim, parts, alone=alone, sources=sources)
         if claim.trial:
             self.trial = Trial()
 
@@ -183,14 +192,14 @@ class Work:
 
     def _apply(self, event: Event) -> HeldChunk | None:
         """Keep the result that `event` may bring; the chunk that got one."""
+        if isinstance(event, Delta):
+            self.holding.tell(event.key, event.data)
         if isinstance(event, Done):
             held = self.holding.parts.get(event.key)
             self.passed = self.passed if held is None else held.part
             self.computed = True
             self.breaker.succeeded()
-            return self.holding.finish(
-                event.key, status=200, units=event.units, data=event.data, more=event.more
-            )
+            return self.holding.done(event)
         if isinstance(event, Failed) and event.error.code != "cancelled":  # let go is no result
             status, data = status_of(event.error.code), encode_result(event.error)
             return self.holding.finish(event.key, status=status, units=0, data=data)

@@ -22,22 +22,24 @@ CREATE TABLE attachment (
     blob        text NOT NULL,
     name        text NOT NULL,
     size_bytes  bigint NOT NULL,
+    fetched     boolean NOT NULL DEFAULT false,
     created_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT pk_attachment PRIMARY KEY (id),
-    CONSTRAINT uq_attachment_blob UNIQUE (blob),
     CONSTRAINT fk_attachment_job_id_job FOREIGN KEY (job_id) REFERENCES job (id) ON DELETE SET NULL
 );
 CREATE INDEX ix_attachment_job_id_item_n ON attachment (job_id, item_n);
+CREATE INDEX ix_attachment_blob ON attachment (blob);
 """
 
 JOBS = """
-ALTER TABLE job ADD COLUMN streamed boolean NOT NULL DEFAULT false;
+ALTER TABLE job ADD COLUMN streamed boolean NOT NULL DEFAULT false,
+    ADD COLUMN added integer NOT NULL DEFAULT 0, ADD COLUMN next_added integer NOT NULL DEFAULT 0;
 ALTER TABLE job_progress ADD COLUMN foreseen bigint NOT NULL DEFAULT 0;
 """
 
 UNDO = """
 ALTER TABLE job_progress DROP COLUMN foreseen;
-ALTER TABLE job DROP COLUMN streamed;
+ALTER TABLE job DROP COLUMN streamed, DROP COLUMN added, DROP COLUMN next_added;
 DROP TABLE attachment;
 DROP INDEX ix_file_project_id_sha256;
 """

@@ -60,15 +60,17 @@ class UploadPart(Base):
 
 
 class Attachment(Base):
-    """Bytes that items of one job are about and that nobody uploaded as a file: the form of a single call, or
-    what a slot has fetched from a URL. Kept as long as the job may need them; without a job, for a moment."""
+    """Bytes that an item is about and that nobody uploaded as a file: the form of a single call, or what a
+    slot has `fetched` from a URL. Kept as long as the job may need them; without a job, for a moment. Jobs
+    that repeat another share its blobs."""
 
     __tablename__ = "attachment"
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id", ondelete="SET NULL"))
     item_n: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    blob: Mapped[str] = mapped_column(unique=True)
+    blob: Mapped[str]
     name: Mapped[str]
     size_bytes: Mapped[int]
+    fetched: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    __table_args__ = (Index(None, "job_id", "item_n"),)
+    __table_args__ = (Index(None, "job_id", "item_n"), Index(None, "blob"))

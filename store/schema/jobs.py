@@ -24,14 +24,15 @@ from store.schema.base import NOW, Base
 
 class Job(Base):
     """What a caller submits: one endpoint, one model, 1..n items. Also the head that claims are cut from:
-    parts below `next_part` have been claimed, those from there to `parts` have not.
+    `next_part` of its `parts` have been claimed. The last `added` of them were added by computing; they are
+    claimed first, so that an item that has been begun is finished, and `next_added` of them have been.
 
     `suffix` is the public id without its prefix; `view` says by which door it came in (job, batch, call,
     response). `ready` folds all that may hold a job back (validation, not_before, windows, pauses):
     `store/readiness.py`. `announced`: its end is a webhook event (not so for a call that is only awaited).
-    `waiters` counts the callers that wait for an awaited call. `streamed`: a call's caller reads its result as
-    it comes, so that it has events of its own. `fingerprint` is a digest of endpoint and
-    body, by which a repeated call finds the first.
+    `waiters` counts the callers that wait for an awaited call. `streamed`: a call's caller reads its result
+    as it comes, so that it has events of its own. `fingerprint` is a digest of endpoint and body, by which a
+    repeated call finds the first.
     """
 
     __tablename__ = "job"
@@ -51,6 +52,8 @@ class Job(Base):
     items: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     parts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     next_part: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    added: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    next_added: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     expected_seconds: Mapped[float] = mapped_column(server_default=text("0"))
     not_before: Mapped[datetime | None]
     run_window: Mapped[str | None]  # "22:00-06:00", in `timezone`
@@ -127,7 +130,8 @@ class Job(Base):
 class JobProgress(Base):
     """Counters of a job, off its head row: recording must not wait for claims, nor they for it.
 
-    `units` are those of recorded parts, `foreseen` those of parts that computing added, recorded or not.
+    `units` are those of recorded parts, `foreseen` what parts will count that computing added and that are
+    not recorded yet.
     `rate` is parts per second over the last stretch of five seconds or more, from `marked_at` on.
     """
 

@@ -37,6 +37,7 @@ class JobModel:
     names: list[str]
     parts: int
     next_part: int = 0
+    next_added: int = 0
     state: str = "queued"
     recorded: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     added: dict[int, int] = field(default_factory=dict)
@@ -53,6 +54,15 @@ class JobModel:
     @property
     def failed(self) -> int:
         return sum(status != 200 for status, _ in self.recorded.values())
+
+    def cut(self, size: int) -> tuple[int, int]:
+        """The next parts that are claimed: those that were added come first."""
+        begun = self.next_added < len(self.added)
+        lo = self.items + self.next_added if begun else self.next_part - self.next_added
+        hi = min(lo + size, self.parts if begun else self.items)
+        self.next_part += hi - lo
+        self.next_added += hi - lo if begun else 0
+        return lo, hi
 
     def undone(self) -> list[str]:
         """The items of which a part failed, or was not reached."""
@@ -105,9 +115,9 @@ class Machine(RuleBasedStateMachine):
             return multiple()
         job = heads[0]
         assert claim is not None
-        lo, hi = job.next_part, min(job.parts, job.next_part + size)
+        lo, hi = job.cut(size)
         assert (claim.job_id, claim.lo, claim.hi, claim.epoch, claim.losses) == (job.id, lo, hi, 1, 0)
-        job.next_part, job.state = hi, "running"
+        job.state = "running"
         self.chunks[claim.chunk_id] = ChunkModel(job, claim)
         return claim
 
@@ -185,7 +195,7 @@ class Machine(RuleBasedStateMachine):
         firsts = [n for n in numbers if n < job.items][:1] if grows else []
         recorded = records.record(
             self.conn, holder.ref, rows, lease_seconds=LEASE, chunk_done=done,
-            more=[(n, [b"more"]) for n in firsts],
+            more=[records.Addition(n, [b"more"]) for n in firsts],
         )  # fmt: skip
         assert recorded.fenced == (not self._holds(holder))
         if recorded.fenced:

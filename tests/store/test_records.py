@@ -11,7 +11,7 @@ from store import chunks, items, jobs, lifecycle, records, results, watch
 from store import counts as item_counts
 from store.chunks import Claim
 from store.items import NewItem
-from store.records import PartResult
+from store.records import Addition, PartResult
 
 Conn = psycopg.Connection[Any]
 Take = Callable[..., Claim]
@@ -232,7 +232,9 @@ def test_computing_may_add_parts_which_are_then_claimed_and_joined_in_order(
 ) -> None:
     job = new_job(2, view="job")
     claim = take(default_size=2)
-    grown = record(conn, claim, computed(0, 1), chunk_done=True, more=[(1, [b"1b", b"1c"]), (0, [b"0b"])])
+    grown = record(
+        conn, claim, computed(0, 1), chunk_done=True, more=[Addition(1, [b"1b", b"1c"]), Addition(0, [b"0b"])]
+    )
     assert (grown.fenced, grown.job_finished) == (False, False)
     following = take(default_size=9)
     assert (following.lo, following.hi) == (2, 5)
@@ -251,7 +253,7 @@ def test_parts_are_added_once_however_often_their_first_part_is_recorded(
     job = new_job(1)
     claim = take()
     for _ in range(2):
-        record(conn, claim, computed(0), more=[(0, [b"again"])])
+        record(conn, claim, computed(0), more=[Addition(0, [b"again"])])
     row = conn.execute("SELECT parts FROM job WHERE id = %s", (job,)).fetchone()
     assert row == (2,)
 
@@ -260,7 +262,7 @@ def test_a_stale_holder_adds_no_parts(conn: Conn, take: Take, take_over: Take, n
     job = new_job(1)
     stale = take(lease_seconds=-1)
     assert take_over(slot_id=2)
-    assert record(conn, stale, computed(0), more=[(0, [b"more"])]).fenced
+    assert record(conn, stale, computed(0), more=[Addition(0, [b"more"])]).fenced
     assert conn.execute("SELECT parts FROM job WHERE id = %s", (job,)).fetchone() == (1,)
 
 
@@ -274,14 +276,14 @@ def test_a_job_that_grows_while_its_last_part_is_recorded_does_not_finish_early(
         barrier = threading.Barrier(2)
         done: dict[str, records.Recorded] = {}
 
-        def run(name: str, claim: Claim, more: list[tuple[int, list[bytes]]]) -> None:
+        def run(name: str, claim: Claim, more: list[Addition]) -> None:
             own = open_connection()
             barrier.wait()  # noqa: B023
             done[name] = record(own, claim, computed(claim.lo), chunk_done=True, more=more)  # noqa: B023
             own.close()
 
         threads = [
-            threading.Thread(target=run, args=("grower", grower, [(grower.lo, [b"more"])])),
+            threading.Thread(target=run, args=("grower", grower, [Addition(grower.lo, [b"more"])])),
             threading.Thread(target=run, args=("other", other, [])),
         ]
         for thread in threads:

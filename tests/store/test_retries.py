@@ -10,7 +10,7 @@ from store import jobs, records, retries
 from store.chunks import Claim
 from store.items import NewItem
 from store.jobs import JobRow
-from store.records import PartResult
+from store.records import Addition, PartResult
 from store.retries import Retry
 
 Conn = psycopg.Connection[Any]
@@ -82,7 +82,7 @@ def test_large_items_are_repeated_whole_as_they_were_submitted(
     )
     claim = take(default_size=5)
     rows = [PartResult(n, status, 0, b"") for n, status in ((0, 200), (1, 200), (2, 200), (3, 500), (4, 200))]
-    records.record(conn, claim.ref, rows, lease_seconds=30, chunk_done=True, more=[(2, [b"added"])])
+    records.record(conn, claim.ref, rows, lease_seconds=30, chunk_done=True, more=[Addition(2, [b"added"])])
     end(conn, first)  # part 5 never ran
     job = retry(first)
     assert items_of(conn, job) == [(0, "cut", b"c0", 3), (1, "grown", b"g0", 1)]

@@ -12,11 +12,14 @@ def claim(chunk_id: int = 1, *, job_id: int = 1, lane: Lane = Lane.BULK) -> Clai
         job_id=job_id,
         suffix="s",
         view="job",
+        project_id=1,
         family="echo",
         model="echo",
         endpoint="/v1/embeddings",
         lane=lane,
         key_id=1,
+        streamed=False,
+        expected_seconds=0.0,
         lo=0,
         hi=3,
         epoch=1,
@@ -30,7 +33,7 @@ def parts(*strikes: int) -> list[ClaimedPart]:
 
 
 def finish(holding: Holding, key: int) -> HeldChunk | None:
-    return holding.finish(key, status=200, units=1, data=b"r", more=[])
+    return holding.finish(key, status=200, units=1, data=b"r")
 
 
 def test_parts_are_handed_out_in_order_and_once() -> None:
