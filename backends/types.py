@@ -122,8 +122,9 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
 
     `text` is as the model wrote it, with its leading space: the text of a transcript is its segments' texts
     joined. `seek_ms` is where the window began that it was heard in, `tokens` the text's ids without special
-    ones; `token_logprobs` (natural) belong to `tokens`, where the request wants them. Probabilities are the
-    window's. `channel` (from 0) where channels are transcribed apart.
+    ones; `token_logprobs` (natural) and `token_texts` (empty for a token in the middle of a character) belong
+    to `tokens`, where the request wants them. Probabilities are the window's. `channel` (from 0) where
+    channels are transcribed apart.
     """
 
     start_ms: int
@@ -138,6 +139,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True):
     words: list[Word] = []
     token_logprobs: list[float] | None = None
     channel: int | None = None
+    token_texts: list[str] | None = None
 
 
 class TranscriptResult(msgspec.Struct, frozen=True, array_like=True, tag="transcript"):

@@ -61,6 +61,7 @@ def _segment(
         no_speech_prob=heard.no_speech_prob,
         words=words,
         token_logprobs=None if logprobs is None else logprobs[tokens],
+        token_texts=None if logprobs is None else _token_texts(heard)[tokens],
         channel=window.channel,
     )
 
@@ -118,6 +119,10 @@ def _token_ends(heard: Heard) -> Sequence[int]:
     if len(heard.token_ends) == count:
         return heard.token_ends
     return [len(heard.text) * number // count for number in range(1, count + 1)]
+
+
+def _token_texts(heard: Heard) -> list[str]:
+    return [heard.text[start:end] for start, end in pairwise((0, *_token_ends(heard)))]
 
 
 def _slices(ends: Sequence[int], cuts: Sequence[int]) -> list[slice]:

@@ -6,13 +6,12 @@ clause does.
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from math import inf
 from typing import NamedTuple
 
 from backends.transcription import Captions
 from backends.types import Segment
 
-CLAUSE_ENDS = tuple(",;:.!?…，、；：。！？")
+CLAUSE_ENDS = tuple(",;:.!?…，、；：。！？")  # noqa: RUF001 (Chinese and Japanese ones)
 
 
 class Caption(NamedTuple):
@@ -113,15 +112,12 @@ def _balanced(words: Sequence[_Timed], width: int) -> tuple[str, ...]:
 
 
 def _one_by_one(captions: Sequence[Caption]) -> list[Caption]:
-    """The same, each after the one before it has begun, and gone when the next begins."""
-    starts: list[int] = []
+    """The same, each beginning after the one before it, which is gone by then."""
+    placed: list[Caption] = []
     for caption in captions:
-        starts.append(max(caption.start_ms, starts[-1] + 1) if starts else caption.start_ms)
-    ends = [
-        max(start + 1, min(caption.end_ms, after))
-        for caption, start, after in zip(captions, starts, [*starts[1:], inf], strict=True)
-    ]
-    return [
-        caption._replace(start_ms=start, end_ms=end)
-        for caption, start, end in zip(captions, starts, ends, strict=True)
-    ]
+        start = caption.start_ms
+        if placed:
+            start = max(start, placed[-1].start_ms + 1)
+            placed[-1] = placed[-1]._replace(end_ms=min(placed[-1].end_ms, start))
+        placed.append(caption._replace(start_ms=start, end_ms=max(caption.end_ms, start + 1)))
+    return placed
