@@ -83,6 +83,7 @@ class Settings(BaseSettings):
 
     max_file_bytes: int = Field(512 * 1024**2, gt=0, description="largest upload to /v1/files")
     max_upload_bytes: int = Field(8 * 1024**3, gt=0, description="largest upload through /v1/uploads")
+    max_audio_bytes: int = Field(2 * 1024**3, gt=0, description="largest recording in the form of a call")
     max_body_bytes: int = Field(256 * 1024**2, gt=0, description="largest JSON request body")
     max_line_bytes: int = Field(1024**2, gt=0, description="longest line of a batch input file")
     max_batch_lines: int = Field(50_000, gt=0, description="most lines of a batch (/v1/batches only)")
