@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from api import errors
 from api.middleware import RequestContext
 from api.routes import (
+    audio,
     batches,
     deliveries,
     embeddings,
@@ -29,6 +30,7 @@ from configs.settings import Settings
 ROUTERS = (
     models.router,
     embeddings.router,
+    audio.router,
     files.router,
     uploads.router,
     batches.router,

@@ -32,6 +32,7 @@ from api.webhook_urls import checked_webhook_url
 from api.wire import JSON, LARGE_BYTES, reply
 from configs.models import ModelSpec
 from configs.settings import Settings
+from store.attachments import NewAttachment
 from store.ids import View
 from store.results import ItemResult
 from tasks.submit import Caller, Submitted, Terms
@@ -149,6 +150,8 @@ async def submit_call(
                 spec=spec,
                 caller=caller,
                 expected_seconds=call.expected_seconds,
+                attachment=_attachment_of(body),
+                streamed=call.live is not None,
                 terms=terms,
             )
         body.keep()
@@ -157,6 +160,12 @@ async def submit_call(
     return await submit_once(
         services, caller, read.identity, submit, waits=terms.awaited, announced=terms.announced
     )
+
+
+def _attachment_of(body: CallBody) -> NewAttachment | None:
+    if body.file is None:
+        return None
+    return NewAttachment(blob=body.file.name, name=body.filename, size_bytes=body.file.size_bytes)
 
 
 def prefers_async(request: Request) -> bool:

@@ -159,7 +159,7 @@ class _Telling:
         for entry in entries:
             self._cursor = entry.id
             recorded = recorded or bool(entry.news.parts)
-            for part, data in getattr(entry.news, "segments", ()):
+            for part, data in entry.news.heard:
                 if part == self._turn_of:
                     told += self._result.delta(data)
                 elif part > self._turn_of:

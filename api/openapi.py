@@ -68,16 +68,20 @@ def describes(
 ) -> dict[str, Any]:
     """The `openapi_extra` of a route.
 
-    `body` is its JSON body, which may be left out if `optional`, or `form` the schema of its multipart form.
+    `body` is its JSON body, `form` the schema of its multipart form (with both, either will do), which may be
+    left out if `optional`.
     `reply` comes with `status` as `media`; `page_of` is the reply that lists such objects. `also` are replies
     of other statuses, `headers` request headers and what they mean. `open_door`: it needs no key.
     """
     components: dict[str, Schema] = {}
     described: dict[str, Any] = {_COMPONENTS: components}
+    bodies: dict[str, Schema] = {}
     if body is not None:
-        described["requestBody"] = _content(JSON, _schema_of(body, components)) | {"required": not optional}
+        bodies[JSON] = {"schema": _schema_of(body, components)}
     if form is not None:
-        described["requestBody"] = _content("multipart/form-data", form) | {"required": True}
+        bodies["multipart/form-data"] = {"schema": form}
+    if bodies:
+        described["requestBody"] = {"content": bodies, "required": not optional}
     schema = _page_schema(page_of, components) if page_of else _schema_of(reply, components)
     described[_RESPONSES] = {str(status): _content(media, schema) | {"description": "Done."}} | {
         str(other): _content(JSON, _schema_of(kind, components)) | {"description": "See docs/api.md."}
@@ -93,9 +97,11 @@ def describes(
     return described
 
 
-def describes_call(*, body: Described, reply: Described, media: str = JSON) -> dict[str, Any]:
+def describes_call(
+    *, body: Described, reply: Described, form: Schema | None = None, media: str = JSON
+) -> dict[str, Any]:
     """As `describes`, for the single calls of `api/calls.py`: any of them may be answered with its job."""
-    return describes(body=body, reply=reply, media=media, also={202: JobObject}, headers=_OF_CALLS)
+    return describes(body=body, form=form, reply=reply, media=media, also={202: JobObject}, headers=_OF_CALLS)
 
 
 def form_of(file_field: str, fields: Mapping[str, Schema] | None = None, *required: str) -> Schema:
