@@ -78,6 +78,8 @@ CODES: dict[str, ErrorKind] = {
     "no_audio_stream": ErrorKind(400, "the file has no audio stream"),
     "empty_audio": ErrorKind(400, "the recording is empty"),
     "encrypted_audio": ErrorKind(400, "the recording is encrypted"),
+    "invalid_audio_url": ErrorKind(400, "the recording's URL is none that may be fetched"),
+    "fetch_failed": ErrorKind(400, "the recording could not be fetched from its URL"),
     # an item that could not be computed
     "model_not_ready": ErrorKind(503, "the model's files are missing and may not be pulled"),
     "model_load_failed": ErrorKind(503, "the model could not be loaded"),

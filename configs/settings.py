@@ -112,6 +112,12 @@ class Settings(BaseSettings):
     webhook_allow: str | None = Field(
         None, description="private networks that webhooks may go to, such as 127.0.0.0/8,10.1.0.0/16"
     )
+    fetch_allow: str | None = Field(
+        None, description="private networks that recordings may be fetched from by their URL"
+    )
+    max_fetch_bytes: int = Field(
+        2 * 1024**3, gt=0, description="largest recording that is fetched by its URL"
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="events below this level are not logged"
@@ -137,7 +143,7 @@ class Settings(BaseSettings):
     def _is_redis(cls, url: str | None) -> str | None:
         return _with_scheme(url, "redis", "rediss", "unix")
 
-    @field_validator("webhook_allow")
+    @field_validator("webhook_allow", "fetch_allow")
     @classmethod
     def _is_a_list_of_networks(cls, networks: str | None) -> str | None:
         parse_networks(networks or "")

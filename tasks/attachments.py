@@ -20,8 +20,6 @@ from store.blobs import Blobs
 from store.chunks import Claim
 from store.items import ClaimedPart
 
-BYTES_PER_SECOND = 500_000.0  # of a recording, per second of compute: so that long ones are told from short
-
 
 class Wanted(NamedTuple):
     """Bytes that have to be fetched first."""
@@ -30,11 +28,6 @@ class Wanted(NamedTuple):
 
 
 Found = Source | Wanted | ErrorInfo
-
-
-def expected_seconds(size_bytes: int) -> float:
-    """A guess at the compute of a recording, to be compared with others."""
-    return size_bytes / BYTES_PER_SECOND
 
 
 def find_sources(

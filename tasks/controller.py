@@ -19,6 +19,7 @@ from store.blobs import open_blobs
 from store.errors import DatabaseUnavailable
 from store.slots import SlotLease, SlotStatus
 from tasks.app import send_wake_up
+from tasks.arrivals import Arrivals
 from tasks.connection import Connection
 from tasks.lane_clock import LaneClock
 from tasks.memory import MemoryBudget
@@ -47,6 +48,7 @@ class Controller:
         self.listener = PokeListener(redis, self.families)
         self.recorder = Recorder(settings, self.conn, self.signals)
         self.blobs = open_blobs(settings)
+        self.arrivals = Arrivals(settings, self.blobs)
         self.pace = Pace()
         self.lanes = LaneClock(settings.bulk_share)
         self.meter = Meter()
@@ -139,5 +141,6 @@ class Controller:
     def close(self) -> None:
         """End all engines, hand back what is held, and leave Postgres and Redis."""
         self.reset()
+        self.arrivals.close()
         self.listener.close()
         self.conn.close()

@@ -77,9 +77,11 @@ class Drain:
             work.feed()
 
     def _conclude(self) -> None:
-        """Settle strikes and trials, record what is due, sweep if it is time."""
+        """Settle strikes and trials, hand out what was fetched, record what is due, sweep if it is time."""
         for work in self.c.works.values():
             self._strikes.settle(work)
+        self.c.arrivals.step(self.c.conn.get())
+        for work in self.c.works.values():
             if work.holding:
                 self.c.recorder.record_due(work.holding, work.cancel)
         self._sweep.step()
@@ -150,7 +152,7 @@ class Drain:
             if not c.in_hand():
                 due.append(self._looker.found_at + c.settings.linger_seconds)
         due += [at for at in (work.let_go.due_at for work in c.works.values()) if at is not None]
-        ready = self._poll(min(due) - now, c.stop_fd, poke_fd)
+        ready = self._poll(min(due) - now, c.stop_fd, poke_fd, None if c.conn.away else c.arrivals.fileno())
         if poke_fd in ready and c.listener.read():
             self._looker.poked()
             self._sweep.poked()

@@ -202,3 +202,4 @@ class Looker:
         parts = items.load_parts(conn, claim.job_id, claim.lo, claim.hi)
         sources = find_sources(conn, self._c.blobs, claim, work.spec, parts)
         work.take_in(claim, parts, alone=claim.losses >= LOSSES_ALONE, sources=sources)
+        self._c.arrivals.begin(work.holding)

@@ -1,4 +1,4 @@
-"""Requests to URLs that callers name (webhooks): where they may go, and that they go there.
+"""Requests to URLs that callers name (webhooks, recordings): where they may go, and that they go there.
 
 A name is resolved once per request; every address that it has must be allowed, and the connection is made to
 one of those addresses, so that a name which changes its mind in between (DNS rebinding) gains nothing.
@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import httpx
 
 from configs.networks import parse_networks
+from configs.settings import PREFIX
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -41,16 +42,20 @@ _RESOLVERS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="resolve")
 
 
 class UrlRefused(Exception):
-    """A URL that we do not send to; the message says why, and what would be allowed."""
+    """A URL that we send no request to; the message says why, and what would be allowed."""
 
 
 class AddressGuard:
     """Says where outgoing requests may go: to public addresses over https on port 443, and to the networks
     of `allow` (comma-separated, `127.0.0.0/8,10.1.0.0/16`) over http or https on any port."""
 
-    def __init__(self, allow: str = "", *, resolve: Resolve | None = None) -> None:
-        """`resolve` gives the addresses of a host; the default asks the system. Raises ValueError."""
+    def __init__(
+        self, allow: str = "", *, setting: str = "webhook_allow", resolve: Resolve | None = None
+    ) -> None:
+        """`setting` is what `allow` is set by. `resolve` gives the addresses of a host; the default asks the
+        system. Raises ValueError."""
         self._allowed = parse_networks(allow)
+        self._variable = PREFIX + setting.upper()
         self._resolve = resolve or _ask_system
 
     async def check(self, url: str) -> None:
@@ -79,12 +84,12 @@ class AddressGuard:
             if not is_public(address):
                 raise UrlRefused(
                     f"'{host}' has the address {address}, which is not public; the operator can allow its "
-                    "network with BATCHYARD_WEBHOOK_ALLOW."
+                    f"network with {self._variable}."
                 )
         if outside and (url.scheme != "https" or port != PUBLIC_PORT):
             raise UrlRefused(
-                f"A public receiver must be https on port {PUBLIC_PORT}; the operator can allow others by "
-                "their network with BATCHYARD_WEBHOOK_ALLOW."
+                f"A public address must be https on port {PUBLIC_PORT}; the operator can allow others by "
+                f"their network with {self._variable}."
             )
         return [str(address) for address in found]
 

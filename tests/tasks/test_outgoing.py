@@ -30,10 +30,14 @@ def names(**addresses: Sequence[str]) -> Resolve:
     return resolve
 
 
-def refusal(url: str, *, allow: str = "", resolve: Resolve | None = None) -> str | None:
+def refusal(
+    url: str, *, allow: str = "", setting: str = "webhook_allow", resolve: Resolve | None = None
+) -> str | None:
     """Why `url` is refused; None if it is not."""
     try:
-        asyncio.run(AddressGuard(allow, resolve=resolve or names(public=[PUBLIC])).check(url))
+        asyncio.run(
+            AddressGuard(allow, setting=setting, resolve=resolve or names(public=[PUBLIC])).check(url)
+        )
     except UrlRefused as refused:
         return str(refused)
     return None
@@ -77,6 +81,7 @@ def test_an_address_that_is_not_public_is_refused_in_every_spelling(host: str) -
     assert said is not None
     assert "is not public" in said
     assert "BATCHYARD_WEBHOOK_ALLOW" in said
+    assert "BATCHYARD_FETCH_ALLOW" in str(refusal(f"https://{host}/hook", setting="fetch_allow"))
 
 
 @pytest.mark.parametrize("host", [PUBLIC, "public", "[2606:2800:21f:cb07::1]", "[::ffff:93.184.216.34]"])
