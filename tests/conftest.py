@@ -6,5 +6,6 @@ pytest_plugins = [
     "tests.fixtures.minilm",
     "tests.fixtures.whisper_tiny_en",
     "tests.fixtures.services",
+    "tests.fixtures.silero",
     "tests.fixtures.stack",
 ]
