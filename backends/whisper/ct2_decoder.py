@@ -80,7 +80,7 @@ def _decoded(row: ctranslate2.models.WhisperGenerationResult, logprobs: bool) ->
     tokens = list(row.sequences_ids[0])
     return Decoded(
         tokens=tokens,
-        logprob=row.scores[0] * max(1, len(tokens)),
+        logprob=row.scores[0] * len(tokens) if tokens else 0.0,  # the mean over no tokens is not a number
         no_speech_prob=row.no_speech_prob,
         token_logprobs=_token_logprobs(row, tokens) if logprobs else None,
     )

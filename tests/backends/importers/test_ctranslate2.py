@@ -1,41 +1,14 @@
 """Reading CTranslate2's model files: what is in them, and what is said about broken ones."""
 
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from backends.errors import LoadFailed
-from backends.importers.ctranslate2 import DTYPES, Ct2Model, read_model
-
-KINDS = {np.dtype(form).str: kind for kind, form in DTYPES.items()}
-
-
-def a_text(value: str) -> bytes:
-    return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
-
-
-def a_file(
-    tensors: Mapping[str, np.ndarray],
-    aliases: Mapping[str, str] | None = None,
-    *,
-    version: int = 6,
-    spec: str = "WhisperSpec",
-    revision: int = 3,
-) -> bytes:
-    parts = [struct.pack("<I", version), a_text(spec), struct.pack("<II", revision, len(tensors))]
-    for name, values in tensors.items():
-        parts += [
-            a_text(name),
-            struct.pack("<B", values.ndim),
-            struct.pack(f"<{values.ndim}I", *values.shape),
-        ]
-        parts += [struct.pack("<BI", KINDS[values.dtype.str], values.nbytes), values.tobytes()]
-    parts.append(struct.pack("<I", len(aliases or {})))
-    parts += [a_text(text) for pair in (aliases or {}).items() for text in pair]
-    return b"".join(parts)
+from backends.importers.ctranslate2 import Ct2Model, read_model
+from tests.fixtures.ctranslate2_files import ctranslate2_file
 
 
 def read(folder: Path, data: bytes) -> Ct2Model:
@@ -51,7 +24,7 @@ WEIGHTS = {
 
 
 def test_tensors_come_out_as_stored_and_aliases_share_them(tmp_path: Path) -> None:
-    model = read(tmp_path, a_file(WEIGHTS, {"c/weight": "a/weight"}))
+    model = read(tmp_path, ctranslate2_file(WEIGHTS, {"c/weight": "a/weight"}))
 
     assert list(model.tensors) == [*WEIGHTS, "c/weight"]
     for name, values in WEIGHTS.items():
@@ -63,7 +36,7 @@ def test_tensors_come_out_as_stored_and_aliases_share_them(tmp_path: Path) -> No
 def test_bfloat16_comes_out_as_float32(tmp_path: Path) -> None:
     exact = np.array([[1.0, -0.5], [3.0, 0.25]], dtype=np.float32)
 
-    model = read(tmp_path, a_file({"a": (exact.view(np.uint32) >> 16).astype(np.uint16)}))
+    model = read(tmp_path, ctranslate2_file({"a": (exact.view(np.uint32) >> 16).astype(np.uint16)}))
 
     assert model.tensors["a"].dtype == np.float32
     np.testing.assert_array_equal(model.tensors["a"], exact)
@@ -72,10 +45,10 @@ def test_bfloat16_comes_out_as_float32(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (a_file(WEIGHTS, version=5), "binary version 5; 6 is read"),
-        (a_file(WEIGHTS, spec="TransformerSpec"), "a TransformerSpec of revision 3"),
-        (a_file(WEIGHTS, revision=2), "a WhisperSpec of revision 2"),
-        (a_file(WEIGHTS, {"c": "nothing"}), "stands for 'nothing'"),
+        (ctranslate2_file(WEIGHTS, version=5), "binary version 5; 6 is read"),
+        (ctranslate2_file(WEIGHTS, spec="TransformerSpec"), "a TransformerSpec of revision 3"),
+        (ctranslate2_file(WEIGHTS, revision=2), "a WhisperSpec of revision 2"),
+        (ctranslate2_file(WEIGHTS, {"c": "nothing"}), "stands for 'nothing'"),
         (b"not a model at all", "binary version"),
         (b"\6\0\0\0" + b"\xff" * 9, "the file ends"),
         (b"", "empty"),
@@ -90,7 +63,7 @@ def test_other_files_are_refused_with_the_reason(tmp_path: Path, data: bytes, sa
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
-    data = a_file(WEIGHTS, {"c/weight": "a/weight"})
+    data = ctranslate2_file(WEIGHTS, {"c/weight": "a/weight"})
 
     for length in range(len(data)):
         with pytest.raises(LoadFailed, match=r"model.bin cannot be read"):
@@ -98,7 +71,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tensor_that_says_another_size_or_type_is_refused(tmp_path: Path) -> None:
-    whole = a_file({"a": np.ones(4, np.float32)})
+    whole = ctranslate2_file({"a": np.ones(4, np.float32)})
     kind = whole.index(struct.pack("<BI", 0, 16))
 
     for wrong, said in (((0, 15), "has 15 bytes"), ((9, 16), "type 9")):
