@@ -17,40 +17,34 @@ class Decoding:
     `late` says afterwards that this was behind the stretch's beginning, so that nothing was decoded."""
 
     def __init__(self, media: Media, stretch: Stretch, facts: Facts, *, sought: bool) -> None:
-        self.late = sought  # until a frame shows that it is not
+        self.late = False
+        self._begun = not sought
         self._media = media
         self._stretch = stretch
         self._facts = facts
-        self._sought = sought
-        self._timeline = Timeline(media, steady=False)
+        self._timeline = Timeline(media, steady=facts.steady, sought=sought)
         self._errors = 0  # packets in a row that could not be decoded
 
     def steps(self) -> Iterator[None]:
         """Decode into the stretch, pausing after every packet."""
         for packet in self._media.packets():
-            at = self._place(packet)
+            at = self._timeline.place(packet)
             if at > self._stretch.end:
                 break
             if at >= self._stretch.begin - LEAD:
                 self._decode(packet, at)
-                if self._sought and self.late and not self._errors:
+                if self.late:
                     return
             yield
         else:
             self._decode(None, self._timeline.end)
             if self._errors <= _ERRORS_OF_A_CUT:
                 self._errors = 0
+        self.late = not self._begun
         self._stretch.finish()
         self._stretch.clean()
-        if self._errors or (self._media.damaged and not self._facts.truncated):
+        if self._errors or self._timeline.lost or (self._media.damaged and not self._facts.truncated):
             self._stretch.damaged = True
-
-    def _place(self, packet: Packet) -> float:
-        """Where `packet` begins, in seconds from the recording's beginning."""
-        counted = self._timeline.place(packet)
-        if not self._facts.steady or packet.pts is None:
-            return counted
-        return packet.pts * self._media.tick - self._media.origin
 
     def _decode(self, packet: Packet | None, at: float) -> None:
         frames = self._media.decoded(packet)
@@ -60,9 +54,10 @@ class Decoding:
         for frame in frames:
             seconds = self._stamp(frame, at)
             at = seconds + frame.samples / max(frame.sample_rate, 1)
-            if self.late and seconds > self._stretch.begin:
+            if not self._begun and seconds > self._stretch.begin:
+                self.late = True
                 return
-            self.late = False
+            self._begun = True
             if self._errors:  # something good came after it
                 self._errors = 0
                 self._stretch.damaged = True

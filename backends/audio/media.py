@@ -120,6 +120,8 @@ class Media:
                         errors = 0
                         yield packet
                 return
+            except IndexError:  # PyAV 18.1 at the end of a file in which a stream has turned up on the way
+                return
             except av.error.FFmpegError:
                 self.damaged = True
                 errors += 1
@@ -152,6 +154,8 @@ class Media:
         if chosen.codec_context is None:
             raise invalid_audio("there is no decoder for its kind of audio")
         chosen.codec_context.thread_count = 1  # the engine's cores are its own
+        if chosen.codec_context.name == "flac":  # it has checksums: what fails them would be loud noise
+            chosen.codec_context.options = {"err_detect": "crccheck+explode"}
         return chosen
 
     def _origin(self) -> float:

@@ -1,7 +1,8 @@
 """Decoded frames as Whisper wants them: float32 at 16 kHz, all channels mixed into one or each apart.
 
 FFmpeg's resampler does it, through PyAV. It is asked for packed samples (one plane): planes of eight channels
-and more crash PyAV 18.1.
+and more crash PyAV 18.1. Two channels it mixes as well; of more it would leave out the one that it takes for
+deep bass, and a voice may be there.
 """
 
 import av
@@ -18,14 +19,20 @@ class Unmixable(ValueError):
 
 
 class Mixer:
-    """Resamples frames of one kind that follow each other. `layout` is FFmpeg's name of what comes out."""
+    """Resamples frames of one kind that follow each other."""
 
-    def __init__(self, kind: AudioFrame, layout: str, channels: int) -> None:
-        """Raises `Unmixable` for a sampling rate that is a mistake."""
+    def __init__(self, kind: AudioFrame, layout: str | None) -> None:
+        """`layout` is FFmpeg's name of the channels that come out, None: all mixed into one.
+
+        Raises `Unmixable` for a sampling rate that is a mistake.
+        """
         if not FEWEST_HERTZ <= kind.sample_rate <= MOST_HERTZ:
             raise Unmixable(f"{kind.sample_rate} Hz")
         self._kind = kind_of(kind)
-        self._channels = channels
+        self._mixing = layout is None
+        if layout is None:
+            layout = "mono" if kind.layout.nb_channels <= 2 else kind.layout.name
+        self._channels = av.AudioLayout(layout).nb_channels
         self._resampler = av.AudioResampler(format="flt", layout=layout, rate=RATE)
 
     def takes(self, frame: AudioFrame) -> bool:
@@ -41,9 +48,10 @@ class Mixer:
         except (av.error.FFmpegError, ValueError) as error:
             raise Unmixable(str(error)) from error
         packed = [part.to_ndarray().reshape(-1, self._channels) for part in frames if part and part.samples]
-        if not packed:
-            return np.empty((self._channels, 0), dtype=np.float32)
-        return np.asarray(np.concatenate(packed).T, dtype=np.float32)
+        samples = np.concatenate([np.empty((0, self._channels), dtype=np.float32), *packed])
+        if self._mixing and self._channels > 1:
+            samples = samples.mean(axis=1, dtype=np.float32, keepdims=True)
+        return np.asarray(samples.T, dtype=np.float32)
 
 
 def kind_of(frame: AudioFrame) -> tuple[str, str, int]:

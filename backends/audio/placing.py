@@ -14,7 +14,8 @@ class Stretch:
     """`samples` has shape (channels, length) and begins `start` samples (at 16 kHz) into the recording.
     `damaged` turns true for frames that cannot be used, and for samples that are no numbers."""
 
-    def __init__(self, start: int, length: int, layout: str, channels: int) -> None:
+    def __init__(self, start: int, length: int, layout: str | None, channels: int) -> None:
+        """`layout`: FFmpeg's name of the channels, None: all of them mixed into one."""
         self.samples: Samples = np.zeros((channels, length), dtype=np.float32)
         self.damaged = False
         self._start = start
@@ -38,7 +39,7 @@ class Stretch:
         try:
             if self._mixer is None or not self._mixer.takes(frame) or abs(seconds - self._expected) > _DRIFT:
                 self.finish()
-                self._mixer = Mixer(frame, self._layout, len(self.samples))
+                self._mixer = Mixer(frame, self._layout)
                 self._expected = seconds
                 self._at = round(seconds * RATE) - self._start
             self._expected += frame.samples / frame.sample_rate

@@ -54,7 +54,7 @@ class Reader(Stepwise):
         start = self._start_ms * RATE // 1000
         length = max(0, end_ms * RATE // 1000 - start)
         return Stretch(
-            start, length, facts.layout if self._split else "mono", facts.channels if self._split else 1
+            start, length, facts.layout if self._split else None, facts.channels if self._split else 1
         )
 
     def _filled(self, stretch: Stretch, facts: Facts) -> Iterator[None]:

@@ -80,7 +80,7 @@ def _facts(
         channels=first.layout.nb_channels,
         layout=first.layout.name,
         truncated=short or is_cut_inside(media.path, media.format),
-        damaged=media.damaged and not short,
+        damaged=(media.damaged and not short) or (timeline.steady and timeline.lost > 0),
         steady=timeline.steady,
     )
 

@@ -12,6 +12,7 @@ from backends.audio.media import Media, Packet
 
 LONGEST_GAP = 3600.0  # seconds of nothing between two packets that are believed
 _STEP_BACK = 0.5  # seconds; less is how coarse a container's clock may be
+_LONGEST_UNSTAMPED = 5.0  # seconds without a time stamp that damage explains
 _REMEMBERED = 256
 
 
@@ -31,36 +32,48 @@ class Facts:
 class Timeline:
     """Places one packet after the other, in seconds from the recording's beginning.
 
-    `steady` turns false when time stamps cannot be relied on. `end` is where the recording ends so far.
+    `steady` turns false when time stamps cannot be relied on. `lost` counts packets without one between
+    others that have one: where bytes are damaged.
     """
 
-    def __init__(self, media: Media, *, steady: bool = True) -> None:
+    def __init__(self, media: Media, *, steady: bool = True, sought: bool = False) -> None:
+        """`sought`: the file does not stand at its beginning."""
         self.steady = steady
+        self.lost = 0
         self._media = media
         self._counted = 0.0
-        self._stamped = 0.0
+        self._stamped: float | None = None if sought else 0.0  # where the next packet begins
+        self._unstamped = 0.0  # seconds in a row
         self._usual = 0.0  # how long packets are, for one that does not say
 
     @property
     def end(self) -> float:
-        return self._stamped if self.steady else self._counted
+        """Where what was placed ends."""
+        return self._counted if not self.steady or self._stamped is None else self._stamped
 
     def place(self, packet: Packet) -> float:
         """Where `packet` begins; may be a little before 0 (a codec's first samples are not played)."""
         length = self._length(packet)
         counted = self._counted
         self._counted += length
-        if not self.steady:
-            return counted
+        if self.steady:
+            at = self._stamp(packet, length)
+            if at is not None:
+                self._stamped = max(self._stamped or 0.0, at + length)
+                return at
+            self.steady = False
+        return counted
+
+    def _stamp(self, packet: Packet, length: float) -> float | None:
+        """Where the time stamp says that `packet` begins, None where it cannot be believed."""
         if packet.pts is None:
-            self.steady = False
-            return counted
+            self.lost += 1
+            self._unstamped += length
+            return self._stamped if self._unstamped <= _LONGEST_UNSTAMPED else None
+        self._unstamped = 0.0
         at = packet.pts * self._media.tick - self._media.origin
-        if not -_STEP_BACK <= at - self._stamped <= LONGEST_GAP:
-            self.steady = False
-            return counted
-        self._stamped = max(self._stamped, at + length)
-        return at
+        believed = self._stamped is None or -_STEP_BACK <= at - self._stamped <= LONGEST_GAP
+        return at if believed else None
 
     def _length(self, packet: Packet) -> float:
         if packet.duration:
