@@ -1,27 +1,37 @@
 """The models that the contract suite runs: one line of MODELS per runtime.
 
-A maker writes (or finds) its files in the folder that it is given, and returns the spec. The model takes
-MAX_TOKENS tokens, special ones included; `{"input": [[1, 2, 3]]}` must be valid ids for it.
+A maker writes (or finds) its files in the folder that it is given, and returns the spec. A model for
+embeddings takes MAX_TOKENS tokens, special ones included; `{"input": [[1, 2, 3]]}` must be valid ids for it.
+One for transcriptions says the sentence of `tests/fixtures/tiny_whisper.py`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.importers import whisper_ggml
 from backends.registry import FAMILIES
+from backends.weights.pull import pull
 from configs.models import ModelFile, ModelSpec
+from configs.settings import Settings
+from configs.vad_file import VAD_FILE
+from tests.backends.contract_asks import Asks
+from tests.backends.embedding_asks import MAX_TOKENS, EmbeddingAsks
+from tests.backends.transcription_asks import TranscriptionAsks
 from tests.fixtures.tiny_models import gguf_folder, model_folder
-
-MAX_TOKENS = 64
+from tests.fixtures.tiny_whisper import with_detector, write_tiny_whisper
+from tests.fixtures.whisper_tiny_en import whisper_spec
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContractModel:
-    """`make` writes the model's files. `marks` are names of pytest marks ("bindings", "slow")."""
+    """`make` writes the model's files; `asks`, given a folder for files of its own, is what it is asked.
+    `marks` are names of pytest marks ("bindings", "slow")."""
 
     family: str
     runtime: str
     make: Callable[[Path], ModelSpec]
+    asks: Callable[[Path], Asks] = EmbeddingAsks
     marks: tuple[str, ...] = ()
 
     @property
@@ -68,8 +78,26 @@ def make_gguf(folder: Path) -> ModelSpec:
     )
 
 
+def make_ctranslate2(folder: Path) -> ModelSpec:
+    return with_detector(write_tiny_whisper(folder), folder, _detector())
+
+
+def make_ggml(folder: Path) -> ModelSpec:
+    """The same, converted."""
+    spec = make_ctranslate2(folder)
+    whisper_ggml.convert(folder, folder / "tiny-ggml.bin")
+    ggml = ModelFile(path="tiny-ggml.bin", source="file:tiny-ggml.bin")
+    return spec.model_copy(update={"files": (ggml, *spec.files)})
+
+
+def _detector() -> Path:
+    """The real voice activity detector: it comes with the first real model that is pulled."""
+    return pull(whisper_spec(), Settings(), runtimes=["ctranslate2"]) / VAD_FILE.path
+
+
 MODELS = (
     ContractModel(family="echo", runtime="echo", make=make_echo),
     ContractModel(family="bert", runtime="openvino", make=make_openvino),
     ContractModel(family="bert", runtime="llamacpp", make=make_gguf, marks=("bindings",)),
+    ContractModel(family="whisper", runtime="ctranslate2", make=make_ctranslate2, asks=TranscriptionAsks),
 )
