@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.schemas.events import ItemsEvent, StandingEvent, ended_item
-from api.schemas.jobs import item_counts, request_counts
+from api.schemas.events import ItemsEvent, ended_item, heard_of, standing
+from backends.types import decode_segments
 from store import following
 from store.db import Pool, borrow
 from store.errors import DatabaseUnavailable
-from store.following import EndedItem, Look
+from store.following import EndedItem, Look, PartItem
 from tasks.streams import BEGINNING, GATHER_SECONDS, Entry, EntryId, JobStreams, StreamAway
 
 LOOK_SECONDS = 1.0
@@ -26,7 +26,7 @@ SHARE_SECONDS = 5.0
 
 
 class Event(NamedTuple):
-    """What a reader is sent. `kind`: snapshot, state, progress or items."""
+    """What a reader is sent. `kind`: snapshot, state, progress, items or segments."""
 
     id: EntryId
     kind: str
@@ -63,6 +63,17 @@ class Following:
                 return await following.ended_items(conn, job_id, entry.news.parts)
 
         found: list[EndedItem] = await self._share((job_id, "items", entry.id), SHARE_SECONDS, ask)
+        return found
+
+    async def items_of(self, job_id: int, entry: Entry) -> dict[int, PartItem]:
+        """The items of the parts of which an entry has something heard. Raises `DatabaseUnavailable`."""
+
+        async def ask() -> dict[int, PartItem]:
+            async with borrow(self._pool) as conn:
+                parts = sorted({part for part, _ in entry.news.heard})
+                return {item.part: item for item in await following.items_of(conn, job_id, parts)}
+
+        found: dict[int, PartItem] = await self._share((job_id, "heard", entry.id), SHARE_SECONDS, ask)
         return found
 
     async def _share(self, key: Hashable, max_age: float, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -126,7 +137,9 @@ class Follower:
             return []
         if not entries:
             return self._changes(await self._look(max_age=LOOK_SECONDS / 2))
-        events = [event for entry in entries for event in await self._items(entry)]
+        events = [
+            event for entry in entries for event in (*await self._heard(entry), *await self._items(entry))
+        ]
         self._cursor = entries[-1].id
         events += self._changes(await self._look(entry=self._cursor))
         await asyncio.sleep(0.0 if self._ended else GATHER_SECONDS)  # at most five turns a second
@@ -134,6 +147,16 @@ class Follower:
 
     async def _look(self, *, max_age: float = 0.0, entry: EntryId | None = None) -> Look | None:
         return await self._shared.look(self._job_id, max_age=max_age, entry=entry)
+
+    async def _heard(self, entry: Entry) -> list[Event]:
+        if not entry.news.heard:
+            return []
+        items = await self._shared.items_of(self._job_id, entry)
+        return [
+            self._event("segments", heard_of(items[part], decode_segments(data)), entry.id)
+            for part, data in entry.news.heard
+            if part in items
+        ]
 
     async def _items(self, entry: Entry) -> list[Event]:
         if not entry.news.parts:
@@ -155,13 +178,7 @@ class Follower:
         self._seen = look
         if look is None:
             return []
-        standing = StandingEvent(
-            id=f"job_{look.suffix}",
-            status=look.state,
-            counts=item_counts(look.counts),
-            request_counts=request_counts(look.counts),
-        )
-        return [self._event(kind, standing, self._cursor or BEGINNING)]
+        return [self._event(kind, standing(look), self._cursor or BEGINNING)]
 
     def _event(self, kind: str, data: msgspec.Struct, at: EntryId) -> Event:
         """Ids grow: an event is of the entry that it follows, or just behind the event before."""

@@ -1,4 +1,5 @@
-"""What those who follow a job ask again and again: how it stands, and which items have ended."""
+"""What those who follow a job ask again and again: how it stands, which items have ended, and whose the parts
+are of which something was heard."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +18,24 @@ class Look:
     """How a job stands."""
 
     suffix: str
+    endpoint: str
     state: JobState
     counts: Counts
+    units: int
+    foreseen: int
 
     @property
     def ended(self) -> bool:
         return self.state in FINAL_JOB_STATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartItem:
+    """The item that a part belongs to."""
+
+    part: int
+    n: int
+    custom_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +69,11 @@ CROSS JOIN LATERAL (
 WHERE failed > 0 OR done = item.parts
 ORDER BY item.n
 """
+_ITEMS_OF_PARTS = """
+SELECT heard.n AS part, item.n, custom_id FROM unnest(%(parts)s::int[]) AS heard (n)
+JOIN item ON item.job_id = %(job)s AND item.n = coalesce(
+    (SELECT item_n FROM item_part WHERE job_id = %(job)s AND item_part.n = heard.n), heard.n)
+"""
 
 
 async def look(conn: AsyncConnection[Any], job_id: int) -> Look | None:
@@ -64,11 +82,25 @@ async def look(conn: AsyncConnection[Any], job_id: int) -> Look | None:
     if job is None:
         return None
     [counted] = await counts(conn, [job])
-    return Look(suffix=job.suffix, state=job.state, counts=counted)
+    return Look(
+        suffix=job.suffix,
+        endpoint=job.endpoint,
+        state=job.state,
+        counts=counted,
+        units=job.units,
+        foreseen=job.foreseen,
+    )
 
 
 async def ended_items(conn: AsyncConnection[Any], job_id: int, parts: Sequence[int]) -> list[EndedItem]:
     """Those items that have ended of which one of these parts is one, by number."""
     async with conn.cursor(row_factory=class_row(EndedItem)) as cursor:
         await cursor.execute(_ENDED_ITEMS, {"job": job_id, "parts": list(parts)})
+        return await cursor.fetchall()
+
+
+async def items_of(conn: AsyncConnection[Any], job_id: int, parts: Sequence[int]) -> list[PartItem]:
+    """The item of each of these parts."""
+    async with conn.cursor(row_factory=class_row(PartItem)) as cursor:
+        await cursor.execute(_ITEMS_OF_PARTS, {"job": job_id, "parts": list(parts)})
         return await cursor.fetchall()

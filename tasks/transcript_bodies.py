@@ -1,11 +1,14 @@
-"""Transcripts as they are answered: one form as it is, several under their names, or in a zip for a call."""
+"""Transcripts as they are answered: one form as it is, several under their names, or files in a zip."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from backends.transcription import Format, TranscriptionRequest, parse_part
 from store.results import ItemResult
-from tasks.transcripts.formats import MEDIA_TYPES, render
+from tasks.transcripts.archive import zip_of
+from tasks.transcripts.formats import ENDINGS, MEDIA_TYPES, render
 from tasks.transcripts.merged import Transcript, transcript_of
 
 ZIP = "application/zip"
@@ -29,15 +32,23 @@ def transcript_body(parts: Sequence[bytes], request: TranscriptionRequest, name:
     """The body of the reply to a call: bytes, or an object. `name` is that of the recording."""
     transcript = transcript_of(parts)
     if request.formats:
-        from tasks.transcripts.archive import zip_of  # type: ignore[import-untyped]
-
-        rendered = {form: render(transcript, form, request) for form in request.formats}
-        return b"".join(zip_of([(name, rendered)]))
+        return b"".join(zip_of([(name, files_of(transcript, request.formats, request))]))
     return render(transcript, request.response_format, request)
 
 
 def media_type_of(request: TranscriptionRequest) -> str:
     return ZIP if request.formats else MEDIA_TYPES[request.response_format]
+
+
+def files_of(
+    transcript: Transcript, forms: Iterable[Format], request: TranscriptionRequest
+) -> Mapping[str, bytes]:
+    """The forms as files, by how their names end."""
+    return {ENDINGS[form]: _as_file(render(transcript, form, request)) for form in forms}
+
+
+def _as_file(rendered: bytes | dict[str, Any]) -> bytes:
+    return rendered if isinstance(rendered, bytes) else orjson.dumps(rendered) + b"\n"
 
 
 def _as_json(transcript: Transcript, form: Format, request: TranscriptionRequest) -> Any:

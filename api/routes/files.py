@@ -51,10 +51,16 @@ async def list_files(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
     order: Order = "desc",
     purpose: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]+$")] = None,
+    sha256: Annotated[str | None, Query(pattern=r"^[0-9a-fA-F]{64}$")] = None,
 ) -> Response:
+    """Page by page; with `sha256` the newest uploaded one with these bytes, if there is one."""
     if after is not None:
         await find_file(services, caller, after, param="after")
     async with borrow(services.pool) as conn:
+        if sha256 is not None:
+            found = await files.find_by_digest(conn, caller.project_id, sha256.lower())
+            wanted = found is not None and purpose in (None, found.purpose)
+            return reply(page_of([file_object(found)] if found and wanted else [], has_more=False))
         rows, has_more = await files.page(
             conn, caller.project_id, purpose=purpose, after=after, limit=limit, order=order
         )

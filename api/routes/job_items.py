@@ -1,4 +1,4 @@
-"""`/v1/jobs/{id}/items` and `/results`: what has become of each request of a job."""
+"""`/v1/jobs/{id}/items`, `/results` and `/transcripts`: what has become of each request of a job."""
 
 from functools import partial
 from typing import Annotated
@@ -10,15 +10,19 @@ from api.deps import InReader, InServices
 from api.errors import ApiError
 from api.job_filters import Several, item_states_of
 from api.job_store import find_job
-from api.openapi import TEXT, describes
+from api.openapi import BINARY, TEXT, describes
 from api.schemas.items import ItemObject, ItemPage, item_object
+from api.transcript_forms import forms_of
 from api.wire import reply
 from backends.embeddings import EncodingFormat
+from backends.transcription import ENDPOINTS
 from store import item_states
 from store.db import borrow
 from store.lines import MAX_CUSTOM_ID
 from tasks.render import render_results
 from tasks.result_bodies import Forms
+from tasks.transcript_bodies import ZIP
+from tasks.transcript_zips import zip_of_job
 
 MOST_ITEMS = 2**31 - 1  # numbers are Postgres integers
 AfterItem = Query(ge=-1, le=MOST_ITEMS, description="number of the last item that you have")
@@ -65,15 +69,39 @@ async def retrieve_results(
     after: Annotated[int | None, AfterItem] = None,
     include_retries: bool = False,
     encoding_format: EncodingFormat | None = None,
+    response_format: Annotated[str | None, Query(max_length=40)] = None,
+    formats: Several = None,
 ) -> Response:
     """Results as JSON lines in order of items, errors among them: what is there by now, or with `after` as
-    far as there is no gap."""
+    far as there is no gap. Formats are in place of those that the requests asked for."""
+    one = forms_of([response_format], "response_format") if response_format is not None else ()
+    forms = Forms(encoding_format=encoding_format, transcripts=forms_of(formats) or one)
     job = await find_job(services, caller, job_id)
     lines = partial(
         render_results,
         job=job,
         after=after,
         include_retries=include_retries,
-        forms=Forms(encoding_format=encoding_format),
+        forms=forms,
     )
     return await lines_response(services, lines, media_type=JSON_LINES)
+
+
+@router.get("/v1/jobs/{job_id}/transcripts", openapi_extra=describes(reply=BINARY, media=ZIP))
+async def retrieve_transcripts(
+    job_id: str,
+    services: InServices,
+    caller: InReader,
+    formats: Several = None,
+    include_retries: bool = False,
+) -> Response:
+    """The transcripts that are there by now, as files in a zip, with what failed in its errors.jsonl."""
+    forms = forms_of(formats)
+    job = await find_job(services, caller, job_id)
+    if job.endpoint not in ENDPOINTS:
+        message = f"The job is one of {job.endpoint}, which makes no transcripts."
+        raise ApiError("endpoint_not_supported", message)
+    lines = partial(zip_of_job, job=job, forms=forms, include_retries=include_retries)
+    response = await lines_response(services, lines, media_type=ZIP)
+    response.headers["content-disposition"] = f'attachment; filename="{job.public_id}_transcripts.zip"'
+    return response

@@ -6,6 +6,7 @@ import msgspec
 
 from api.schemas.jobs import RequestCounts, request_counts
 from api.schemas.times import unix
+from backends.transcription import ENDPOINTS
 from store.counts import Counts
 from store.jobs import JobRow
 from store.states import JobState
@@ -79,13 +80,13 @@ def batch_object(row: JobRow, counts: Counts) -> BatchObject:
         cancelling_at=unix(row.cancelling_at),
         cancelled_at=ended.get(JobState.CANCELLED),
         request_counts=request_counts(counts),
-        usage=_usage(row.units),
+        usage=_usage(0 if row.endpoint in ENDPOINTS else row.units),
         metadata=row.meta,
     )
 
 
 def _usage(tokens: int) -> BatchUsage:
-    """Embedding batches read tokens and write none."""
+    """Embedding batches read tokens and write none; recordings are not measured in tokens."""
     return BatchUsage(
         input_tokens=tokens,
         input_tokens_details={"cached_tokens": 0},

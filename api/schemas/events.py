@@ -2,8 +2,16 @@
 
 import msgspec
 
-from api.schemas.jobs import ItemCounts, RequestCounts
-from store.following import EndedItem
+from api.schemas.jobs import (
+    AudioProgress,
+    ItemCounts,
+    RequestCounts,
+    audio_progress,
+    item_counts,
+    request_counts,
+)
+from backends.types import Segment
+from store.following import EndedItem, Look, PartItem
 
 
 class StandingEvent(msgspec.Struct, kw_only=True):
@@ -13,6 +21,7 @@ class StandingEvent(msgspec.Struct, kw_only=True):
     status: str
     counts: ItemCounts
     request_counts: RequestCounts
+    audio: AudioProgress | None
 
 
 class EndedItemObject(msgspec.Struct, kw_only=True):
@@ -31,3 +40,43 @@ class ItemsEvent(msgspec.Struct, kw_only=True):
 
 def ended_item(item: EndedItem) -> EndedItemObject:
     return EndedItemObject(id=item.n, custom_id=item.custom_id, state=item.state)
+
+
+class HeardSegment(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Times in seconds from the recording's beginning; `speaker` where channels are transcribed apart."""
+
+    start: float
+    end: float
+    text: str
+    speaker: str | None = None
+
+
+class SegmentsEvent(msgspec.Struct, kw_only=True):
+    """`segments`: what has been heard of an item's recording. `id` is the item's number."""
+
+    id: int
+    custom_id: str
+    segments: list[HeardSegment]
+
+
+def standing(look: Look) -> StandingEvent:
+    return StandingEvent(
+        id=f"job_{look.suffix}",
+        status=look.state,
+        counts=item_counts(look.counts),
+        request_counts=request_counts(look.counts),
+        audio=audio_progress(look.endpoint, look.units, look.foreseen),
+    )
+
+
+def heard_of(item: PartItem, segments: list[Segment]) -> SegmentsEvent:
+    heard = [
+        HeardSegment(
+            start=segment.start_ms / 1000,
+            end=segment.end_ms / 1000,
+            text=segment.text.strip(),
+            speaker=None if segment.channel is None else f"channel_{segment.channel}",
+        )
+        for segment in segments
+    ]
+    return SegmentsEvent(id=item.n, custom_id=item.custom_id, segments=heard)

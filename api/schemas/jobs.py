@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from api.schemas.times import unix
+from backends.transcription import ENDPOINTS
 from store.counts import Counts
 from store.jobs import JobRow
 from store.queue import Standing
@@ -38,6 +39,14 @@ class Outlook(msgspec.Struct, kw_only=True):
     eta: int | None = None
 
 
+class AudioProgress(msgspec.Struct, kw_only=True):
+    """Seconds of recordings: that are done, and that are known of. The length of a recording is known once it
+    has been opened."""
+
+    done_seconds: float
+    known_seconds: float
+
+
 class JobObject(msgspec.Struct, kw_only=True):
     """`status` is its state, `note` says in a sentence why it waits, `kind` by which door it came in."""
 
@@ -65,6 +74,7 @@ class JobObject(msgspec.Struct, kw_only=True):
     priority: int
     counts: ItemCounts
     request_counts: RequestCounts
+    audio: AudioProgress | None
     rate: float | None
     queue_position: int | None
     eta: int | None
@@ -107,6 +117,7 @@ def job_object(row: JobRow, counts: Counts, standing: Standing, outlook: Outlook
         priority=row.priority,
         counts=item_counts(counts),
         request_counts=request_counts(counts),
+        audio=audio_progress(row.endpoint, row.units, row.foreseen),
         rate=outlook.rate,
         queue_position=outlook.queue_position,
         eta=outlook.eta,
@@ -139,3 +150,10 @@ def item_counts(counts: Counts) -> ItemCounts:
 
 def request_counts(counts: Counts) -> RequestCounts:
     return RequestCounts(total=counts.total, completed=counts.succeeded, failed=counts.errored)
+
+
+def audio_progress(endpoint: str, units: int, foreseen: int) -> AudioProgress | None:
+    """Of a job about recordings, whose units are milliseconds; else None."""
+    if endpoint not in ENDPOINTS:
+        return None
+    return AudioProgress(done_seconds=units / 1000, known_seconds=(units + foreseen) / 1000)
