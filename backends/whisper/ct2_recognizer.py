@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from backends.errors import InvalidBody
+from backends.whisper.alignment import Aligner
 from backends.whisper.ct2_decoder import Decoded, Decoder
 from backends.whisper.encoder import Encoder
 from backends.whisper.guard import compression_ratio
@@ -23,7 +24,14 @@ class CTranslate2Recognizer:
 
     window_seconds = 15.0  # a third faster than 29: what is short is padded less
 
-    def __init__(self, weights: Weights, vocabulary: Vocabulary, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        vocabulary: Vocabulary,
+        encoder: Encoder,
+        decoder: Decoder,
+        aligner: Aligner,
+    ) -> None:
         self.weights = weights
         self.vocabulary = vocabulary
         self.multilingual = vocabulary.multilingual
@@ -31,6 +39,7 @@ class CTranslate2Recognizer:
         self.precision = encoder.precision
         self._encoder = encoder
         self._decoder = decoder
+        self._aligner = aligner
 
     def check(self, asking: Asking) -> None:
         """See `Recognizer`."""
@@ -74,11 +83,16 @@ class CTranslate2Recognizer:
             states, prompts, most=most, temperature=asking.temperature, logprobs=asking.logprobs
         )
         rows = zip(windows, found, languages, strict=True)
-        return [self._heard(window, row, language, asking, most) for window, row, language in rows]
+        heard = [self._heard(window, row, language, asking, most) for window, row, language in rows]
+        # Also where nobody asks for words: segments are cut between them.
+        openings = [self.vocabulary.opening(language, asking.task) for language in languages]
+        for each, words in zip(heard, self._aligner.align(windows, states, heard, openings), strict=True):
+            each.words = words
+        return heard
 
     def close(self) -> None:
         """See `Recognizer`."""
-        del self._encoder, self._decoder
+        del self._encoder, self._decoder, self._aligner
 
     def _languages(self, states: Array, asking: Asking) -> list[str]:
         if not self.multilingual:

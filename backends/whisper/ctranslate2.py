@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from backends.whisper.alignment import Aligner
 from backends.whisper.backend import WhisperBackend
 from backends.whisper.ct2_decoder import Decoder, open_model
 from backends.whisper.ct2_recognizer import CTranslate2Recognizer
@@ -23,4 +24,5 @@ class CTranslate2Backend(WhisperBackend):
         model = open_model(folder, threads, spec.options.get("compute_type") or "int8")
         encoder = open_encoder(spec, weights, model, folder, threads)
         decoder = Decoder(model, spec.options.get("beam_size") or 1)
-        return CTranslate2Recognizer(weights, vocabulary, encoder, decoder)
+        aligner = Aligner.load(weights, vocabulary.end, folder, threads)
+        return CTranslate2Recognizer(weights, vocabulary, encoder, decoder, aligner)

@@ -1,12 +1,7 @@
-"""The audio encoder, compiled: our graph on OpenVINO, or CTranslate2's own.
+"""The audio encoder: our graph on OpenVINO, or CTranslate2's own."""
 
-bf16 where the device reports it (1.8 times float32) and can compile it, else float32. A CPU of the AVX2 class
-may report it and fail at compile, so both are asked.
-"""
-
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import ctranslate2
 import numpy as np
@@ -14,15 +9,13 @@ import openvino as ov
 import structlog
 from numpy.typing import NDArray
 
-from backends.bert.compiled_cache import cache_folder, identity
 from backends.errors import LoadFailed
+from backends.whisper.compiled import Precision, compile_graph, offered_precisions
 from backends.whisper.encoder_graph import build_encoder
-from backends.whisper.weights import FILE, Array, Weights
+from backends.whisper.weights import Array, Weights
 from configs.models import ModelSpec
 
 log = structlog.get_logger(__name__)
-
-Precision = Literal["bf16", "f32"]
 
 
 class Encoder(Protocol):
@@ -71,7 +64,7 @@ def open_encoder(
     Raises `LoadFailed` when the spec asks for one that it does not compute.
     """
     wanted = spec.options.get("precision") or "auto"
-    offered: list[Precision] = ["bf16", "f32"] if "BF16" in _capabilities() else ["f32"]
+    offered = offered_precisions()
     if wanted == "ctranslate2":
         return CTranslate2Encoder(model)
     if wanted != "auto":
@@ -91,40 +84,5 @@ def open_encoder(
 
 def compile_encoder(weights: Weights, folder: Path, threads: int, precision: Precision) -> OpenVINOEncoder:
     """Build and compile the graph of the model in `folder`. Raises `LoadFailed`."""
-    core = ov.Core()
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # the process is pinned from outside
-    }
-    name = identity(weights.shape, _weights_file(folder), _graph_source(), version("openvino"), _cpu(core))
-    try:
-        with cache_folder(folder, f"encoder-{precision}-{threads}", name) as cache:
-            if cache:
-                settings["CACHE_DIR"] = str(cache)
-            compiled = core.compile_model(build_encoder(weights), "CPU", settings)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        message = f"OpenVINO cannot compile the encoder in {precision}: {reason}"
-        raise LoadFailed(message, code="model_load_failed") from None
+    compiled = compile_graph("encoder", lambda: build_encoder(weights), weights, folder, threads, precision)
     return OpenVINOEncoder(compiled, precision)
-
-
-def _weights_file(folder: Path) -> tuple[int, int]:
-    status = (folder / FILE).stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _graph_source() -> bytes:
-    """The code that builds the graph: another version of ours may build another."""
-    return Path(__file__).with_name("encoder_graph.py").read_bytes()
-
-
-def _cpu(core: ov.Core) -> tuple[str, list[str]]:
-    return core.get_property("CPU", "FULL_DEVICE_NAME"), _capabilities()
-
-
-def _capabilities() -> list[str]:
-    """What OpenVINO's CPU device says it can do on this machine."""
-    return cast(list[str], ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))

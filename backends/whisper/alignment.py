@@ -1,0 +1,135 @@
+"""When each word of a heard text is spoken: where the decoder looks while it writes the word.
+
+Whisper's published method (openai-whisper, `timing.py`): attention of the heads that are known to follow the
+audio, dynamic time warping. Here one pass over many windows computes that attention; the median filter comes
+after the mean over heads, an eighth of its cost for the same times.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import numpy as np
+import openvino as ov
+import structlog
+from numpy.typing import NDArray
+
+from backends.bert.json_files import read_object
+from backends.errors import LoadFailed
+from backends.types import Word
+from backends.whisper.alignment_graph import Head, build_alignment
+from backends.whisper.compiled import compile_graph, offered_precisions
+from backends.whisper.ordered import in_order
+from backends.whisper.pauses import between_pauses, pauses_of
+from backends.whisper.segments import milliseconds
+from backends.whisper.warping import Integers, first_frames
+from backends.whisper.weights import Array, Shape, Weights
+from backends.whisper.window import RATE, Heard, Window
+from backends.whisper.words import first_tokens, words_of
+
+log = structlog.get_logger(__name__)
+
+CONFIG = "config.json"
+FRAME = RATE // 50  # samples per position of the encoder
+FILTER = 7  # frames of the median filter, Whisper's
+# By how much the decoder looks later than a word begins: the median over the words of cli/clips that do not
+# follow a pause, against a forced alignment (tests/data/whisper/README.md).
+LAG = RATE * 12 // 100
+
+
+class Aligner:
+    """Word times of a model, for windows that its encoder and decoder have been through."""
+
+    def __init__(self, compiled: ov.CompiledModel, end_token: int) -> None:
+        self._request = compiled.create_infer_request()
+        self._end_token = end_token
+
+    @classmethod
+    def load(cls, weights: Weights, end_token: int, folder: Path, threads: int) -> Self:
+        """That of the model in `folder`. Raises `LoadFailed`."""
+        heads = alignment_heads(folder, weights.shape)
+        *faster, last = offered_precisions()
+
+        def build() -> ov.Model:
+            return build_alignment(weights, heads)
+
+        for precision in faster:
+            try:
+                return cls(compile_graph("alignment", build, weights, folder, threads, precision), end_token)
+            except LoadFailed as error:  # a device may report what it cannot compile
+                log.warning("aligner.refused", precision=precision, reason=error.message)
+        return cls(compile_graph("alignment", build, weights, folder, threads, last), end_token)
+
+    def align(
+        self,
+        windows: Sequence[Window],
+        states: Array,
+        heard: Sequence[Heard],
+        openings: Sequence[Sequence[int]],
+    ) -> list[list[Word]]:
+        """The words of each window's text, with times that increase and lie inside the window.
+
+        `states` float32 (windows, positions, hidden) are the encoder's; `openings` the tokens right before
+        each text, equally many, without a prompt; `heard` must have its `token_ends`.
+        """
+        frames = np.array([min(-(-len(window.samples) // FRAME), states.shape[1]) for window in windows])
+        tokens = np.array([len(each.tokens) for each in heard])
+        attention = self._attention(states, frames, heard, openings)
+        starts = first_frames(-_smooth(attention), tokens + 1, frames)
+        return [_words(*row) for row in zip(windows, heard, starts, strict=True)]
+
+    def _attention(
+        self, states: Array, frames: Integers, heard: Sequence[Heard], openings: Sequence[Sequence[int]]
+    ) -> Array:
+        """Of each token of a text, and the end behind it, the attention with which it is written: float32
+        (windows, tokens + 1, frames)."""
+        rows = [[*opening, *each.tokens] for opening, each in zip(openings, heard, strict=True)]
+        widths = np.array([len(row) + 1 for row in rows])
+        ids = np.full((len(rows), widths.max()), self._end_token, dtype=np.int64)
+        for line, row in zip(ids, rows, strict=True):
+            line[: len(row)] = row
+        seen = np.ascontiguousarray(states[:, : frames.max()])
+        self._request.infer([seen, ids, widths, frames], share_inputs=True)
+        attention: Array = self._request.get_output_tensor(0).data
+        return attention[:, len(openings[0]) - 1 : -1]  # what a token sees writes the one after it
+
+
+def alignment_heads(folder: Path, shape: Shape) -> list[Head]:
+    """The heads that follow the audio, as the `config.json` in `folder` names them; where it names none, all
+    of the later half of the layers, as Whisper has it too. Raises `LoadFailed` for heads that are not there.
+    """
+    named = read_object(folder / CONFIG).get("alignment_heads") if (folder / CONFIG).exists() else None
+    layers = range(shape.decoder_layers)
+    if named is None:
+        return [(layer, head) for layer in layers[len(layers) // 2 :] for head in range(shape.heads)]
+    try:
+        heads = msgspec.convert(named, list[Head])
+    except msgspec.ValidationError:
+        heads = []
+    if not heads or any(layer not in layers or head not in range(shape.heads) for layer, head in heads):
+        message = f"{CONFIG}: alignment_heads must name heads of the model by layer and number"
+        raise LoadFailed(message, code="model_load_failed")
+    return heads
+
+
+def _smooth(attention: Array) -> Array:
+    """The median of each position and its neighbours, the ends mirrored."""
+    reach = min(FILTER // 2, attention.shape[2] - 1)
+    padded = np.pad(attention, ((0, 0), (0, 0), (reach, reach)), mode="reflect")
+    seen = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=2)
+    return np.asarray(np.median(seen, axis=-1))
+
+
+def _words(window: Window, heard: Heard, starts: NDArray[np.int64]) -> list[Word]:
+    texts = words_of(heard.text)
+    if not texts:
+        return []
+    entered = starts[first_tokens(texts, heard.token_ends)] * FRAME - LAG
+    boundaries = [0, *np.clip(entered[1:], 0, len(window.samples)).tolist(), len(window.samples)]
+    times = [
+        (milliseconds(window.start + start), milliseconds(window.start + end))
+        for start, end in between_pauses(boundaries, pauses_of(window))
+    ]
+    times = in_order(times, milliseconds(window.start), milliseconds(window.end))
+    return [Word(start, end, text) for text, (start, end) in zip(texts, times, strict=True)]

@@ -1,0 +1,71 @@
+"""Graphs of ours, compiled by OpenVINO for this CPU.
+
+bf16 where the device reports it (1.8 times float32), else float32. A CPU of the AVX2 class may report it and
+fail at compile, so both are to be tried.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import openvino as ov
+
+from backends.bert.compiled_cache import cache_folder, identity
+from backends.errors import LoadFailed
+from backends.whisper.weights import FILE, Weights
+
+Precision = Literal["bf16", "f32"]
+
+
+def offered_precisions() -> list[Precision]:
+    """Those that this CPU reports, the fastest first."""
+    return ["bf16", "f32"] if "BF16" in _capabilities() else ["f32"]
+
+
+def compile_graph(
+    name: str,
+    build: Callable[[], ov.Model],
+    weights: Weights,
+    folder: Path,
+    threads: int,
+    precision: Precision,
+) -> ov.CompiledModel:
+    """Build and compile the graph `name` of the model in `folder`, or take it from there if it was compiled
+    before. Raises `LoadFailed`."""
+    core = ov.Core()
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # the process is pinned from outside
+    }
+    facts = weights.shape, _weights_file(folder), _graph_sources(), version("openvino"), _cpu(core)
+    try:
+        with cache_folder(folder, f"{name}-{precision}-{threads}", identity(*facts)) as cache:
+            if cache:
+                settings["CACHE_DIR"] = str(cache)
+            return core.compile_model(build(), "CPU", settings)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        message = f"OpenVINO cannot compile the {name} in {precision}: {reason}"
+        raise LoadFailed(message, code="model_load_failed") from None
+
+
+def _weights_file(folder: Path) -> tuple[int, int]:
+    status = (folder / FILE).stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _graph_sources() -> list[bytes]:
+    """The code that builds the graphs: another version of ours may build others."""
+    return [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*_graph.py"))]
+
+
+def _cpu(core: ov.Core) -> tuple[str, list[str]]:
+    return core.get_property("CPU", "FULL_DEVICE_NAME"), _capabilities()
+
+
+def _capabilities() -> list[str]:
+    """What OpenVINO's CPU device says it can do on this machine."""
+    return cast(list[str], ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
