@@ -44,8 +44,9 @@ def _of_segment(segment: Segment, rules: Captions) -> Iterator[Caption]:
     while words:
         count = _fitting(words, rules)
         taken, words = words[:count], words[count:]
-        lines = _balanced(taken, rules.max_line_chars)
-        yield Caption(taken[0].start_ms, taken[-1].end_ms, lines, segment.channel)
+        start = taken[0].start_ms
+        end = min(taken[-1].end_ms, start + int(rules.max_seconds * 1000))  # one word may be longer
+        yield Caption(start, end, _balanced(taken, rules.max_line_chars), segment.channel)
 
 
 def _words(segment: Segment) -> list[_Timed]:
@@ -84,6 +85,8 @@ def _fitting(words: Sequence[_Timed], rules: Captions) -> int:
         most += 1
     if most == len(words):
         return most
+    if len(words) - most < most // 2:  # the next caption would be a word or two
+        most = (len(words) + 1) // 2
     ends = [number for number in range(most, most // 2, -1) if words[number - 1].text.endswith(CLAUSE_ENDS)]
     return ends[0] if ends else most
 

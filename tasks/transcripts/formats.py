@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
+import orjson
+
 from backends.transcription import Format, TranscriptionRequest
 from backends.types import Segment
 from tasks.transcripts.caption_files import lrc, srt, vtt
 from tasks.transcripts.captions import captions_of
 from tasks.transcripts.languages import language_name
 from tasks.transcripts.merged import Transcript
+
+_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 # How the name of a file in each form ends, and what it is on the wire.
 ENDINGS: dict[Format, str] = {
@@ -52,6 +56,17 @@ def render(transcript: Transcript, form: Format, request: TranscriptionRequest) 
             return _tsv(transcript.segments).encode()
     captions = captions_of(transcript.segments, request.captions)
     return {"srt": srt, "vtt": vtt, "lrc": lrc}[form](captions).encode()
+
+
+def files_of(
+    transcript: Transcript, forms: Sequence[Format], request: TranscriptionRequest
+) -> dict[str, bytes]:
+    """A transcript as files: their contents by how their names end, as an archive takes them."""
+    rendered = {ENDINGS[form]: render(transcript, form, request) for form in forms}
+    return {
+        ending: content if isinstance(content, bytes) else orjson.dumps(content, option=_PRETTY)
+        for ending, content in rendered.items()
+    }
 
 
 def usage_of(transcript: Transcript) -> dict[str, Any]:
