@@ -7,6 +7,7 @@ Nobody waits in a circle, since whoever locks a job's row as well as chunks of i
 row first; a claim only inserts chunks, and takes the caller's share last.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -202,6 +203,7 @@ def claim(
     seconds: Mapping[str, float],
     loaded: str | None,
     only_model: str | None,
+    shorter_than: float = math.inf,
     shares: int = 1,
 ) -> Claim | None:
     """Cuts the next chunk off a job's head; None where there is nothing for this slot.
@@ -212,10 +214,18 @@ def claim(
     `turns.AGE_BOUND_SECONDS`. `sizes` (parts) and `seconds` (per part) go by model; a cut takes at most one
     of `shares` of what is left of its job, so that several slots come to its end together. Jobs that want
     more than `cores`, and paused models but for a trial, are left alone; so is every model but `only_model`,
-    where given. The commit does not wait for the disk: a claim that a crash forgets is fenced by its token.
+    where given, and then every job that is not expected to be `shorter_than` this, in seconds. The commit
+    does not wait for the disk: a claim that a crash forgets is fenced by its token.
     """
     models = sorted({*sizes, *seconds})
-    turn = asked(families=families, lanes=lanes, cores=cores, loaded=loaded, only_model=only_model)
+    turn = asked(
+        families=families,
+        lanes=lanes,
+        cores=cores,
+        loaded=loaded,
+        only_model=only_model,
+        shorter_than=shorter_than,
+    )
     values = turn | {
         "credit": CREDIT_SECONDS,
         "size": default_size,

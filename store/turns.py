@@ -3,6 +3,7 @@
 It costs a few index probes for each API key with work, whatever the number of jobs.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,20 +96,28 @@ _WARM_HEADS = f"""
         {_head("AND model = %(loaded)s AND caller.model <> %(loaded)s")}
     ) AS head"""
 TURN_OF_ANY_MODEL = _turn("", _WARM_HEADS)
-TURN_OF_ONE_MODEL = _turn("AND model = %(only_model)s", "")
+TURN_OF_ONE_MODEL = _turn("AND model = %(only_model)s AND expected_seconds < %(shorter_than)s", "")
 _NEXT_MODEL = f"{TURN_OF_ANY_MODEL} SELECT model FROM chosen JOIN job USING (id)"
 
 
 def asked(
-    *, families: Sequence[str], lanes: Sequence[str], cores: int, loaded: str | None, only_model: str | None
+    *,
+    families: Sequence[str],
+    lanes: Sequence[str],
+    cores: int,
+    loaded: str | None,
+    only_model: str | None,
+    shorter_than: float = math.inf,
 ) -> dict[str, Any]:
-    """What the statements above want to know. Only those of one model want `only_model`."""
+    """What the statements above want to know. Only those of one model want `only_model` and `shorter_than`
+    (of a job's expected seconds)."""
     return {
         "families": list(families),
         "lanes": list(lanes),
         "cores": cores,
         "loaded": loaded,
         "only_model": only_model,
+        "shorter_than": shorter_than,
         "affinity": AFFINITY_SECONDS,
         "age_bound": AGE_BOUND_SECONDS,
         "looked_at": SHORTEST_LOOKED_AT,

@@ -1,11 +1,15 @@
 """Looking for work: which lane and model a slot claims next, and taking the claimed parts in."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import structlog
 
+from backends import transcription
 from backends.errors import LoadFailed
+from backends.registry import FAMILIES
 from backends.types import Lane
 from store import chunks, items, lifecycle, turns, watch
 from tasks.attachments import find_sources
@@ -20,8 +24,20 @@ LOOK_SECONDS = 1.0
 SHARES_PER_SLOT = 2  # of what is left of a job, a cut takes one share (guided self-scheduling)
 INTERACTIVE_SECONDS = 2.0  # of interactive work in hand; more is left for other slots
 LOSSES_ALONE = 5  # a chunk lost so often is run part by part
+FETCHED_AHEAD = 16  # bulk parts that wait for what they are about; more are not claimed
+SHORTER = 0.5  # by so much a job must be expected to be shorter, to go into an engine that has enough to do
+UNEVEN_FAMILIES = frozenset(
+    name for name, family in FAMILIES.items() if set(family.endpoints) & set(transcription.ENDPOINTS)
+)
+SHORT_MOST = 16  # interactive parts of a model in hand, beyond which no shorter ones are added
 
-Question = tuple[Lane, str | None]  # a lane, and the only model that is wanted
+
+class Question(NamedTuple):
+    """What to claim: of a lane, of one model alone perhaps, and of it the shorter jobs alone."""
+
+    lane: Lane
+    only_model: str | None = None
+    shorter_than: float = math.inf
 
 
 class Looker:
@@ -36,7 +52,7 @@ class Looker:
 
     @property
     def nothing_found(self) -> bool:
-        return all((lane, None) in self._dry for lane in Lane)
+        return all(Question(lane) in self._dry for lane in Lane)
 
     @property
     def hungry(self) -> bool:
@@ -49,7 +65,7 @@ class Looker:
         holding_bulk = [work for work in self._c.works.values() if work.holding.count(Lane.BULK)]
         if holding_bulk:
             return any(work.engine is not None for work in holding_bulk)
-        return (Lane.BULK, None) not in self._dry
+        return Question(Lane.BULK) not in self._dry
 
     def poked(self) -> None:
         self._dry.clear()
@@ -75,17 +91,16 @@ class Looker:
         if (yielded or now >= self._reclaim_at) and self._reclaim():
             return
         question = next(self._open_questions(), None)
-        if question is not None and not self._claim(*question):
+        if question is not None and not self._claim(question):
             self._dry.add(question)
 
     def _open_questions(self) -> Iterator[Question]:
         """What to ask next, most urgent first."""
-        for asked in self._interactive_models():
-            if (Lane.INTERACTIVE, asked) not in self._dry:
-                yield (Lane.INTERACTIVE, asked)
+        wanted = [Question(Lane.INTERACTIVE, model) for model in self._interactive_models()]
+        wanted += self._shorter_ones()
         model = self._bulk_model()
-        if (Lane.BULK, model) not in self._dry and self._bulk_room(model):
-            yield (Lane.BULK, model)
+        wanted += [Question(Lane.BULK, model)] if self._bulk_room(model) else []
+        yield from (question for question in wanted if question not in self._dry)
 
     def _interactive_models(self) -> list[str | None]:
         """Of which models interactive parts may be claimed: any (None), or none.
@@ -100,6 +115,19 @@ class Looker:
             return [None]
         ready = [model for model, work in works.items() if work.engine is not None]
         return [*ready] if self._interactive_seconds(ready) < INTERACTIVE_SECONDS else []
+
+    def _shorter_ones(self) -> list[Question]:
+        """Where a long recording that somebody waits for is enough to do for a while, a short one must not
+        wait for it: the engine begins it before the next native call."""
+        if self._c.lanes.bulk_turn or self._interactive_seconds(self._c.works) < INTERACTIVE_SECONDS:
+            return []
+        found = []
+        for model, work in self._c.works.items():
+            claims = [c.claim for c in work.holding.chunks.values() if c.lane is Lane.INTERACTIVE]
+            longest = max((claim.expected_seconds for claim in claims), default=0.0)
+            if longest > 0 and work.engine is not None and work.holding.count(Lane.INTERACTIVE) < SHORT_MOST:
+                found.append(Question(Lane.INTERACTIVE, model, SHORTER * longest))
+        return found
 
     def _interactive_seconds(self, models: Iterable[str]) -> float:
         """How long the interactive parts in hand of these models take."""
@@ -117,6 +145,9 @@ class Looker:
         return None
 
     def _bulk_room(self, model: str | None) -> bool:
+        works = self._c.works.values() if model is None else [self._c.works[model]]
+        if sum(work.holding.count_fetching(Lane.BULK) for work in works) >= FETCHED_AHEAD:
+            return False
         return model is None or (self._c.works[model].room() > 0 and not self._yields)
 
     def _is_anothers_turn(self) -> bool:
@@ -133,9 +164,9 @@ class Looker:
             conn, families=c.families, lanes=bulk, cores=cores, but=model
         )
 
-    def _claim(self, lane: Lane, only_model: str | None) -> bool:
-        """Claim one chunk of `lane`; False when there is none."""
-        c = self._c
+    def _claim(self, question: Question) -> bool:
+        """Claim one chunk; False when there is none."""
+        c, (lane, only_model, shorter_than) = self._c, question
         claim = chunks.claim(
             c.conn.get(),
             slot_id=c.slot.slot_id,
@@ -143,11 +174,12 @@ class Looker:
             lanes=[lane],
             cores=len(c.slot.cores),
             lease_seconds=c.settings.lease_seconds,
-            sizes=c.pace.sizes(lane),
+            sizes=c.pace.sizes(lane, self._uneven()),
             default_size=CUT_UNMEASURED[lane],
             seconds=c.pace.seconds,
             loaded=c.loaded(),
             only_model=only_model,
+            shorter_than=shorter_than,
             shares=SHARES_PER_SLOT * c.peers if c.peers > 1 else 1,
         )
         if lane is Lane.BULK and only_model is None:  # the other model's turn has come
@@ -156,6 +188,11 @@ class Looker:
             self._guessed += [] if claim.model in c.pace.seconds else [claim]
             self._take_in(claim)
         return claim is not None
+
+    def _uneven(self) -> list[str]:
+        """The models that hear recordings: some are short, some long, and of some a part only says where to
+        cut them."""
+        return [spec.name for spec in self._c.catalogue.specs.values() if spec.family in UNEVEN_FAMILIES]
 
     def _recharge(self) -> None:
         """Callers pay what their first chunks of a model have cost, once that is known."""
@@ -170,9 +207,9 @@ class Looker:
         Before new work: what is lost has waited longest, and somebody may wait for it.
         """
         model = self._bulk_model()
-        wanted: list[Question] = [(Lane.INTERACTIVE, asked) for asked in self._interactive_models()]
-        wanted += [(Lane.BULK, model)] if self._bulk_room(model) else []
-        for lane, only_model in wanted:
+        wanted = [Question(Lane.INTERACTIVE, asked) for asked in self._interactive_models()]
+        wanted += [Question(Lane.BULK, model)] if self._bulk_room(model) else []
+        for lane, only_model, _ in wanted:
             claim = chunks.reclaim(
                 self._c.conn.get(),
                 slot_id=self._c.slot.slot_id,

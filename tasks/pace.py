@@ -1,13 +1,14 @@
 """How fast models are, measured while they run, and the size of a cut that follows from it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from backends.types import Lane
 
 CUT_SECONDS = {Lane.INTERACTIVE: 1.0, Lane.BULK: 5.0}  # work in one chunk
 CUT_MOST = {Lane.INTERACTIVE: 64, Lane.BULK: 512}
 CUT_UNMEASURED = {Lane.INTERACTIVE: 1, Lane.BULK: 32}
-WEIGHT = 0.2  # of the newest measurement, for each 32 parts that it stands on
+UNEVEN_CUT = {Lane.INTERACTIVE: 1, Lane.BULK: 8}  # where a part may take seconds, or next to nothing
+WEIGHT = 0.2  # of the newest measurement, for each 32 parts or five seconds that it stands on
 
 
 class Pace:
@@ -28,7 +29,8 @@ class Pace:
         """`parts` of `model` took `seconds` together."""
         newest = seconds / parts
         known = self._seconds.get(model)
-        weight = 1.0 if known is None else min(1.0, WEIGHT * parts / 32)
+        much = max(parts / 32, seconds / CUT_SECONDS[Lane.BULK])
+        weight = 1.0 if known is None else min(1.0, WEIGHT * much)
         self._seconds[model] = newest if known is None else known + weight * (newest - known)
         self._fresh.add(model)
 
@@ -41,9 +43,11 @@ class Pace:
         fresh, self._fresh = self._fresh, set()
         return {model: self._seconds[model] for model in list(fresh)}
 
-    def sizes(self, lane: Lane) -> dict[str, int]:
-        """Parts per chunk for every measured model."""
-        return {
+    def sizes(self, lane: Lane, uneven: Collection[str] = ()) -> dict[str, int]:
+        """Parts per chunk for every measured model, and for those whose parts are `uneven`: what these have
+        taken says little of what the next ones will."""
+        sizes = {
             model: max(1, min(CUT_MOST[lane], round(CUT_SECONDS[lane] / max(seconds, 1e-6))))
             for model, seconds in self._seconds.items()
         }
+        return sizes | {model: min(UNEVEN_CUT[lane], sizes.get(model, CUT_MOST[lane])) for model in uneven}

@@ -4,8 +4,10 @@ Counting strikes, failing items, pausing and resuming models: the breaker's verd
 database.
 """
 
+import msgspec
 import structlog
 
+from backends import transcription
 from backends.errors import EngineDied
 from backends.types import ErrorInfo, Lane, Part, encode_result
 from configs.error_codes import status_of
@@ -93,13 +95,13 @@ class Strikes:
     def _witness(self, work: Work) -> Part | None:
         """A part that the model has computed before, under a key of its own."""
         claim = next(iter(work.holding.chunks.values())).claim
-        known = work.passed
-        body = known.body if known is not None and known.endpoint == claim.endpoint else None
-        if body is None:
-            body = models.passed_body(self._c.conn.get(), work.spec.name, claim.endpoint)
-        if body is None:
+        known, key = work.passed, work.holding.new_key()
+        if known is not None and known.endpoint == claim.endpoint:
+            return msgspec.structs.replace(known, key=key, lane=Lane.INTERACTIVE)
+        body = models.passed_body(self._c.conn.get(), work.spec.name, claim.endpoint)
+        if body is None or claim.endpoint in transcription.ENDPOINTS:  # whose bodies do not say it all
             return None
-        return Part(key=work.holding.new_key(), endpoint=claim.endpoint, body=body, lane=Lane.INTERACTIVE)
+        return Part(key=key, endpoint=claim.endpoint, body=body, lane=Lane.INTERACTIVE)
 
 
 def _why(items: int, end: str) -> str:

@@ -96,7 +96,7 @@ class Work:
 
     def ensure_engine(self) -> None:
         """Go on with launching, if there is anything to compute. Raises LoadFailed when it is in vain."""
-        if self.engine is not None or (self.idle and not self.launching):
+        if self.engine is not None or not (self.holding.parts or self.launching):
             return
         self.engine = self._launcher.step()
         if self.engine is not None:
