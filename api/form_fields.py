@@ -38,7 +38,7 @@ def json_of(fields: Iterable[tuple[str, str]], kinds: Mapping[str, Kind]) -> byt
         elif given in body:
             raise ApiError("invalid_value", f"The field '{given[:80]}' is given twice.", param=given[:80])
         else:
-            body[given] = _value(text, kind)
+            body[given] = _value(text, kinds.get(given))
     return orjson.dumps(body)
 
 

@@ -2,7 +2,7 @@
 submitted stays queued until the test drains it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -53,9 +53,13 @@ async def compute(settings: Settings) -> None:
 
 
 async def hang_up(
-    app: FastAPI, body: bytes, headers: Sequence[tuple[bytes, bytes]], gone: asyncio.Event
+    app: FastAPI,
+    body: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    gone: asyncio.Event,
+    path: str = EMBEDDINGS,
 ) -> None:
-    """POST an embedding, and disconnect at `gone`."""
+    """POST a call, an embedding unless said otherwise, and disconnect at `gone`."""
     sent = False
 
     async def receive() -> dict[str, Any]:
@@ -75,8 +79,8 @@ async def hang_up(
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",
-        "path": EMBEDDINGS,
-        "raw_path": EMBEDDINGS.encode(),
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
         "headers": list(headers),
@@ -84,3 +88,10 @@ async def hang_up(
         "server": ("test", 80),
     }
     await app(scope, receive, send)
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert condition(), what

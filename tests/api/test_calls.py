@@ -12,7 +12,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from configs.settings import Settings
-from tests.api.serving import BODY, EMBEDDINGS, api, compute, hang_up, running
+from tests.api.serving import BODY, EMBEDDINGS, api, compute, hang_up, running, until
 from tests.tasks.slot import settings_for
 
 ASYNC = {"prefer": "respond-async"}
@@ -32,13 +32,6 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 def rows(database_url: str) -> Iterator[Rows]:
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as conn:
         yield lambda statement: conn.execute(statement).fetchall()
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    assert condition(), what
 
 
 def queued(rows: Rows, jobs: int, waiters: int) -> Callable[[], bool]:
