@@ -73,11 +73,22 @@ class Aligner:
         `states` float32 (windows, positions, hidden) are the encoder's; `openings` the tokens right before
         each text, equally many, without a prompt; `heard` must have its `token_ends`.
         """
+        starts = self.token_frames(windows, states, heard, openings)
+        return [_words(*row) for row in zip(windows, heard, starts, strict=True)]
+
+    def token_frames(
+        self,
+        windows: Sequence[Window],
+        states: Array,
+        heard: Sequence[Heard],
+        openings: Sequence[Sequence[int]],
+    ) -> Integers:
+        """From which position of the encoder on (20 ms each) the decoder looks for each token, and for the
+        end behind the last: int64 (windows, most tokens + 1). Arguments as those of `align`."""
         frames = np.array([min(-(-len(window.samples) // FRAME), states.shape[1]) for window in windows])
         tokens = np.array([len(each.tokens) for each in heard])
         attention = self._attention(states, frames, heard, openings)
-        starts = first_frames(-_smooth(attention), tokens + 1, frames)
-        return [_words(*row) for row in zip(windows, heard, starts, strict=True)]
+        return first_frames(-_smooth(attention), tokens + 1, frames)
 
     def _attention(
         self, states: Array, frames: Integers, heard: Sequence[Heard], openings: Sequence[Sequence[int]]

@@ -39,7 +39,7 @@ class CTranslate2Recognizer:
         self.precision = encoder.precision
         self._encoder = encoder
         self._decoder = decoder
-        self._aligner = aligner
+        self.aligner = aligner
 
     def check(self, asking: Asking) -> None:
         """See `Recognizer`."""
@@ -86,13 +86,13 @@ class CTranslate2Recognizer:
         heard = [self._heard(window, row, language, asking, most) for window, row, language in rows]
         # Also where nobody asks for words: segments are cut between them.
         openings = [self.vocabulary.opening(language, asking.task) for language in languages]
-        for each, words in zip(heard, self._aligner.align(windows, states, heard, openings), strict=True):
+        for each, words in zip(heard, self.aligner.align(windows, states, heard, openings), strict=True):
             each.words = words
         return heard
 
     def close(self) -> None:
         """See `Recognizer`."""
-        del self._encoder, self._decoder, self._aligner
+        del self._encoder, self._decoder, self.aligner
 
     def _languages(self, states: Array, asking: Asking) -> list[str]:
         if not self.multilingual:

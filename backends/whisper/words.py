@@ -1,7 +1,7 @@
 """The words of a text, and which tokens spell them.
 
-Words are what spaces part; in scripts that are written without spaces, letters. A mark that stands alone
-belongs to the word before it.
+Words are what spaces part; in scripts that are written without spaces, letters. Marks that stand alone belong
+to the word before them, or at the beginning to the one after.
 """
 
 import re
@@ -25,13 +25,17 @@ def words_of(text: str) -> list[str]:
     words: list[str] = []
     for match in _WORD.finditer(text):
         word = match.group()
-        if words and not any(map(str.isalnum, word)):
+        if words and not (_has_letters(word) and _has_letters(words[-1])):
             words[-1] += word
         else:
             words.append(word)
     if words:
         words[-1] += text[sum(map(len, words)) :]
     return words
+
+
+def _has_letters(word: str) -> bool:
+    return any(map(str.isalnum, word))
 
 
 def first_tokens(words: Sequence[str], token_ends: Sequence[int]) -> list[int]:
