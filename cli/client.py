@@ -67,15 +67,25 @@ class Client:
         return self._object("DELETE", path)
 
     def upload(
-        self, path: Path, *, purpose: str = "batch", report: Callable[[int], None] = lambda done: None
+        self,
+        path: Path,
+        *,
+        purpose: str = "batch",
+        mime_type: str = "application/jsonl",
+        keep_seconds: int | None = None,
+        report: Callable[[int], None] = lambda done: None,
     ) -> str:
-        """Store a file, in one request or in parts; returns its id. `report` takes the bytes sent."""
+        """Store a file, in one request or in parts; returns its id. `report` takes the bytes sent.
+        `keep_seconds`: for how long, in place of what its purpose says."""
         size = path.stat().st_size
+        kept = {} if keep_seconds is None else {"anchor": "created_at", "seconds": keep_seconds}
         if size > PART_BYTES:
-            return self._upload_in_parts(path, size, purpose, report)
+            wanted = {"bytes": size, "filename": _name(path), "mime_type": mime_type, "purpose": purpose}
+            return self._upload_in_parts(path, wanted | ({"expires_after": kept} if kept else {}), report)
         with path.open("rb") as file:
-            form = {"file": (path.name, _Slice(file, 0, size, report), "application/jsonl")}
-            return str(self._object("POST", "/v1/files", files=form, data={"purpose": purpose})["id"])
+            form = {"file": (_name(path), _Slice(file, 0, size, report), mime_type)}
+            fields = {"purpose": purpose} | {f"expires_after[{key}]": str(kept[key]) for key in kept}
+            return str(self._object("POST", "/v1/files", files=form, data=fields)["id"])
 
     @contextmanager
     def stream(self, path: str, **params: str | int) -> Iterator[httpx.Response]:
@@ -86,8 +96,8 @@ class Client:
             _check(response)
             yield response
 
-    def _upload_in_parts(self, path: Path, size: int, purpose: str, report: Callable[[int], None]) -> str:
-        wanted = {"bytes": size, "filename": path.name, "mime_type": "application/jsonl", "purpose": purpose}
+    def _upload_in_parts(self, path: Path, wanted: Object, report: Callable[[int], None]) -> str:
+        size: int = wanted["bytes"]
         upload = self.post("/v1/uploads", wanted)["id"]
         parts: list[str] = []
         try:
@@ -132,6 +142,11 @@ class Client:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise ServiceUnreachable(f"the connection to {self.url} failed: {reason}") from None
+
+
+def _name(path: Path) -> str:
+    """A file's name as text: on disk it need not be any."""
+    return path.name.encode("utf-8", "replace").decode()
 
 
 def _check(response: httpx.Response) -> None:

@@ -17,7 +17,7 @@ import orjson
 from cli.client import Client, Object
 from cli.errors import CommandFailed
 from cli.progress import Meter
-from cli.result_lines import result_lines
+from cli.result_lines import problem_of, result_lines
 from cli.texts import Text
 from cli.vectors import Row, Sink
 
@@ -124,7 +124,7 @@ def _row_of(line: Object, collected: Collected) -> Row:
             "this job was not made by 'batchyard embed'; fetch it with 'batchyard batch fetch'"
         )
     index = int(number)
-    problem = _problem_of(line)
+    problem = problem_of(line)
     if problem is not None:
         collected.failed += 1
         if len(collected.examples) < EXAMPLES:
@@ -136,11 +136,3 @@ def _row_of(line: Object, collected: Collected) -> Row:
     collected.dimensions = vector.size
     collected.tokens += body["usage"]["total_tokens"]
     return Row(index=index, id=name, vector=vector)
-
-
-def _problem_of(line: Object) -> str | None:
-    response = line["response"]
-    if response is not None and response["status_code"] == 200:
-        return None
-    error = line["error"] if response is None else response["body"]["error"]
-    return f"{error['message']} ({error['code']})"

@@ -20,6 +20,7 @@ from cli import (
     models,
     prune,
     queues,
+    transcribe,
     up,
     webhooks,
     worker,
@@ -42,6 +43,7 @@ app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
 app.command("check")(check.check)
 app.command("embed")(embed.embed)
+app.command("transcribe")(transcribe.transcribe)
 app.add_typer(batch.app, name="batch")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")

@@ -60,15 +60,21 @@ class Meter:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(label, total=None, figures="")
 
-    def update(self, done: float, total: float | None = None, *, note: str | None = None) -> None:
-        """How far it has come; call it as often as you like. `note` is shown while nothing is counted."""
+    def update(
+        self, done: float, total: float | None = None, *, note: str | None = None, aside: str | None = None
+    ) -> None:
+        """How far it has come; call it as often as you like. `note` is shown while nothing is counted,
+        `aside` before what is."""
         now = time.monotonic()
         if self._samples and now - self._samples[-1][0] < SAMPLE_SECONDS:
             return
         self._samples.append((now, done))
         while self._samples[0][0] < now - RATE_SECONDS and len(self._samples) > 2:
             self._samples.popleft()
-        figures = note if note is not None and not done else self._figures(done, total)
+        if note is not None and not done:
+            figures = note
+        else:
+            figures = ", ".join(filter(None, (aside, self._figures(done, total))))
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total, figures=figures)
         elif now - self._last_line >= LINE_SECONDS:

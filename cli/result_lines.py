@@ -48,6 +48,15 @@ def number_of(line: Object) -> int:
     return int(line["id"].rpartition("_")[2])
 
 
+def problem_of(line: Object) -> str | None:
+    """Why an item has no result, None for one that has."""
+    response = line["response"]
+    if response is not None and response["status_code"] == 200:
+        return None
+    error = line["error"] if response is None else response["body"]["error"]
+    return f"{error['message']} ({error['code']})"
+
+
 def go_on_with(path: Path) -> tuple[BinaryIO, int]:
     """The file, open behind its last whole line, and that line's item number; -1 for one without lines.
 

@@ -26,24 +26,42 @@ def view_of(job_id: str) -> View:
     return "batches" if job_id.startswith("batch_") else "jobs"
 
 
+class Patience:
+    """Looks at things of a service that may be away for a moment."""
+
+    def __init__(self, client: Client, meter: Meter) -> None:
+        self._client = client
+        self._meter = meter
+        self._away_since: float | None = None
+
+    def get(self, path: str) -> Object | None:
+        """None while the service is away, of which the meter is told.
+
+        Raises `ServiceUnreachable` once that has lasted a minute, `ServiceRefused`.
+        """
+        try:
+            found = self._client.get(path)
+        except ServiceUnreachable:
+            self._away_since = self._away_since or time.monotonic()
+            if time.monotonic() - self._away_since > PATIENCE_SECONDS:
+                raise
+            self._meter.update(0, note="the service is away; waiting for it")
+            return None
+        self._away_since = None
+        return found
+
+
 def wait_for(client: Client, job_id: str, meter: Meter, *, label: str = "computing") -> Object:
     """Poll until the job has ended; returns it as it is then.
 
     Raises `ServiceUnreachable` when the service is away for a minute, `ServiceRefused` for an unknown id.
     """
     path = f"/v1/{view_of(job_id)}/{job_id}"
-    pause, away_since = FIRST_POLL_SECONDS, None
+    pause, patience = FIRST_POLL_SECONDS, Patience(client, meter)
     meter.stage(label, "items")
     while True:
-        try:
-            job = client.get(path)
-        except ServiceUnreachable:
-            away_since = away_since or time.monotonic()
-            if time.monotonic() - away_since > PATIENCE_SECONDS:
-                raise
-            meter.update(0, note="the service is away; waiting for it")
-        else:
-            away_since = None
+        job = patience.get(path)
+        if job is not None:
             if job["status"] in FINAL:
                 return job
             _show(job, meter)
@@ -78,9 +96,15 @@ def _show(job: Object, meter: Meter) -> None:
     """Counts once there are any, and the words of a state that counts nothing."""
     counts = job["request_counts"]
     done, total = counts["completed"] + counts["failed"], counts["total"]
-    note = job.get("note") or WORDS.get(job["status"])
-    if before := job.get("queue_position"):
-        note = f"{note}, {counted(before, 'job')} before it"
+    note = note_of(job)
     if done == total and note:
         done, total = 0, None
     meter.update(done, total or None, note=note)
+
+
+def note_of(job: Object) -> str | None:
+    """What a job does or waits for, in words; None where its counts say it."""
+    note: str | None = job.get("note") or WORDS.get(job["status"])
+    if before := job.get("queue_position"):
+        note = f"{note}, {counted(before, 'job')} before it"
+    return note

@@ -35,7 +35,7 @@ def test_a_list_is_a_line_per_job_with_its_counts_and_says_how_to_go_on(
 
 def test_results_go_to_stdout_as_they_came(run: Run, service: FakeService, job: str) -> None:
     rows = rows_of(run("jobs", "results", job).out)
-    assert rows == list(service.results(job, "float"))
+    assert rows == list(service.results(job))
     assert [row["custom_id"] for row in rows_of(run("jobs", "results", job, "--after", 1).out)] == [
         "BAD",
         "d",
@@ -52,7 +52,7 @@ def test_a_file_of_results_is_gone_on_with_behind_its_last_whole_line(
     service.leave_out = set()
     done = run("jobs", "results", job, "-o", path, "--continue")
     assert done.err.splitlines()[-1] == f"{path}: 2 results"
-    assert rows_of(path.read_text()) == list(service.results(job, "float"))
+    assert rows_of(path.read_text()) == list(service.results(job))
     assert [ask for ask in service.asked if "after" in ask][-1].endswith("after=1")
 
 

@@ -1,0 +1,322 @@
+"""`batchyard transcribe`: which recordings it takes, what it writes, and how it goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import client
+from tests.cli.conftest import Outcome, Run
+from tests.fixtures.fake_service import FakeService
+
+ENDPOINT = "/v1/audio/transcriptions"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four recordings, one below, and what is none."""
+    folder = tmp_path / "recordings"
+    for name, text in {
+        "talk.mp3": "a talk",
+        "week 7/Übung.WAV": "an exercise",
+        "week 7/note.m4a": "a note",
+        "zoo.flac": "a zoo",
+        "read me.txt": "no recording",
+        ".hidden.mp3": "not to be seen",
+    }.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def lines_of(service: FakeService) -> list[dict[str, Any]]:
+    """The lines of the newest job."""
+    return list(service.bodies.values())[-1]
+
+
+def written(out: Path) -> set[str]:
+    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} - {
+        ".batchyard-transcribe.json"
+    }
+
+
+# --- what comes out -----------------------------------------------------------------------------------
+
+
+def test_every_recording_of_a_folder_gets_a_file_per_format(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    done = run("transcribe", folder, "--out", out, "--formats", "srt,txt,json")
+
+    assert done.code == 0, done.err
+    stems = ("talk", "zoo", "week 7/note", "week 7/Übung")
+    assert written(out) == {f"{stem}.{ending}" for stem in stems for ending in ("srt", "txt", "json")}
+    assert (out / "talk.srt").read_text() == "srt of a talk"
+    assert (out / "week 7/Übung.txt").read_text() == "text of an exercise"
+    assert json.loads((out / "zoo.json").read_text())["text"] == "a zoo"
+    assert "4 recordings transcribed, 4 min of audio" in done.err
+    [job] = service.jobs.values()
+    assert (job["endpoint"], job["metadata"]) == (ENDPOINT, {"source": "batchyard transcribe"})
+    assert [line["custom_id"] for line in lines_of(service)] == list(stems)
+
+
+def test_a_line_says_what_was_asked_for(run: Run, service: FakeService, folder: Path, tmp_path: Path) -> None:
+    options = ("--language", "en", "--prompt", "Helstone", "--words", "--channels", "split", "-m", "big")
+    more = ("--window", "22:00-06:00", "--timezone", "Europe/Berlin", "--webhook-url", "https://a.example")
+
+    assert run("transcribe", folder, "-o", tmp_path, "-f", "verbose_json", *options, *more).code == 0
+
+    body = lines_of(service)[0]["body"]
+    assert service.files[body.pop("file_id")] == b"a talk"
+    assert body == {
+        "model": "big",
+        "language": "en",
+        "prompt": "Helstone",
+        "words": True,
+        "channels": "split",
+        "formats": ["verbose_json"],
+        "timestamp_granularities": ["segment", "word"],
+    }
+    assert service.work == {
+        "endpoint": ENDPOINT,
+        "input_file_id": service.work["input_file_id"],
+        "metadata": {"source": "batchyard transcribe"},
+        "window": "22:00-06:00",
+        "timezone": "Europe/Berlin",
+        "webhook_url": "https://a.example",
+    }
+
+
+def test_a_window_is_in_the_time_of_this_machine(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert run("transcribe", folder, "-o", tmp_path, "--window", "22:00-06:00").code == 0
+    assert service.work["timezone"] == "Asia/Tokyo"
+
+
+def test_recordings_of_one_name_keep_their_endings(run: Run, service: FakeService, tmp_path: Path) -> None:
+    for name in ("talk.mp3", "talk.wav", "other/talk.mp3"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    out = tmp_path / "out"
+
+    assert run("transcribe", tmp_path / "in", tmp_path / "in/other", "-o", out, "-f", "txt").code == 0
+
+    assert written(out) == {"talk.mp3.txt", "talk.wav.txt", "other/talk.txt"}
+
+
+def test_a_recording_that_fails_is_named_and_the_others_are_written(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "zoo.flac").write_text("BAD")
+    (folder / "talk.mp3").write_text("a talk that was cut")
+
+    done = run("transcribe", folder, "-o", tmp_path / "out", "-f", "txt", "--json")
+
+    assert done.code == 4
+    assert written(tmp_path / "out") == {"talk.txt", "week 7/Übung.txt", "week 7/note.txt"}
+    report = json.loads(done.out)
+    assert report["failed"] == {str(folder / "zoo.flac"): "it is not a recording (invalid_audio)"}
+    assert (report["transcribed"], report["audio_seconds"]) == (3, 180)
+    assert "talk.txt; it was cut off: transcribed as far as it goes" in done.err
+    assert "1 recording failed:" in done.err
+
+
+def test_transcripts_are_written_although_a_recording_before_them_is_not_done(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    """The first and third take long: what has ended between them does not wait."""
+    service.polls_until_done, service.running = -1, {0, 2}
+    out = tmp_path / "out"
+    command = [sys.executable, "-P", "-m", "cli.main", "transcribe", folder, "-o", out, "-f", "txt"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            until(lambda: written(out) == {"week 7/Übung.txt", "zoo.txt"})
+            child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert child.returncode == 130
+    assert "job_0000 will go on. Come back for the rest with the same command." in said
+
+    service.polls_until_done, service.running = 2, set()
+    done = run("transcribe", folder, "-o", out, "-f", "txt")
+    assert done.code == 0
+    assert "2 recordings already done" in done.err
+    assert "goes on with job_0000: 2 recordings" in done.err
+    assert len(service.jobs) == 1
+    assert len(written(out)) == 4
+
+
+def until(holds: Any) -> None:
+    patience = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+
+
+# --- going on -----------------------------------------------------------------------------------------
+
+
+def transcribed(run: Run, folder: Path, out: Path, *options: str) -> Outcome:
+    return run("transcribe", folder, "-o", out, "-f", "txt", *options)
+
+
+def test_what_is_done_is_left_out_and_what_is_new_or_changed_is_not(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert transcribed(run, folder, out).code == 0
+
+    assert "4 recordings already done" in transcribed(run, folder, out).err
+    assert len(service.jobs) == 1
+
+    (folder / "late.ogg").write_text("late")
+    (folder / "zoo.flac").write_text("another zoo")
+    later = time.time() + 10
+    os.utime(folder / "zoo.flac", (later, later))
+    done = transcribed(run, folder, out)
+    assert "2 recordings already done" not in done.err
+    assert "3 recordings already done" in done.err
+    assert [line["custom_id"] for line in lines_of(service)] == ["late", "zoo"]
+    assert (out / "zoo.txt").read_text() == "text of another zoo"
+
+
+def test_another_format_is_rendered_from_what_was_computed(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    transcribed(run, folder, out)
+
+    assert run("transcribe", folder, "-o", out, "-f", "vtt,txt").code == 0
+
+    assert len(service.jobs) == 1
+    assert (out / "talk.vtt").read_text() == "vtt of a talk"
+
+
+def test_another_question_is_computed_anew(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    transcribed(run, folder, tmp_path / "out")
+    assert run("transcribe", folder, "-o", tmp_path / "out", "-f", "vtt", "--language", "en").code == 0
+    assert len(service.jobs) == 2
+    assert transcribed(run, folder, tmp_path / "out", "--anew").code == 0
+    assert len(service.jobs) == 3
+
+
+def test_without_waiting_the_job_is_named_and_the_same_command_fetches(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    evening = transcribed(run, folder, out, "--no-wait")
+    assert (evening.code, evening.out) == (0, "job_0000\n")
+    assert written(out) == set()
+
+    morning = transcribed(run, folder, out)
+
+    assert (morning.code, len(service.jobs), len(written(out))) == (0, 1, 4)
+
+
+def test_what_was_not_reached_is_submitted_again_and_what_is_at_fault_is_not(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "zoo.flac").write_text("BAD")
+    service.status, service.leave_out = "cancelled", {0}
+    first = transcribed(run, folder, tmp_path / "out")
+    assert first.code == 4
+    assert f"{folder / 'talk.mp3'}: job_0000 is cancelled" in first.err
+
+    service.status = "completed"
+    second = transcribed(run, folder, tmp_path / "out")
+
+    assert second.code == 4
+    assert [line["custom_id"] for line in lines_of(service)] == ["talk"]
+    assert "it is not a recording (invalid_audio)" in second.err
+
+
+def test_a_job_that_was_deleted_is_made_again(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    transcribed(run, folder, tmp_path / "out", "--no-wait")
+    service.jobs.clear()
+    assert transcribed(run, folder, tmp_path / "out").code == 0
+    assert len(written(tmp_path / "out")) == 4
+
+
+def test_bytes_that_the_service_has_are_not_sent_again(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "copy.mp3").write_text("a talk")
+    transcribed(run, folder, tmp_path / "out")
+    files = [line["body"]["file_id"] for line in lines_of(service)]
+    assert len(set(files)) == 4
+
+    transcribed(run, folder, tmp_path / "elsewhere")
+
+    assert [line["body"]["file_id"] for line in lines_of(service)] == files
+    assert service.asked.count("POST /v1/files") == 4 + 2  # and the lines of two jobs
+
+
+def test_a_large_recording_goes_up_in_parts(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PART_BYTES", 1000)
+    (folder / "talk.mp3").write_text("a talk " * 500)
+    assert transcribed(run, folder, tmp_path / "out").code == 0
+    assert (tmp_path / "out/talk.txt").read_text() == "text of " + "a talk " * 500
+
+
+# --- refused ------------------------------------------------------------------------------------------
+
+
+def test_wrong_arguments_are_said_before_anything_is_sent(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for arguments, code, word in (
+        ((folder, "-o", out, "-f", "srt,doc"), 2, "'doc' is none of"),
+        ((folder, "-o", out, "--timezone", "UTC"), 2, "belongs to a --window"),
+        ((tmp_path / "nothing", "-o", out), 1, "there is no such file or folder"),
+        ((tmp_path / "recordings/week 8", "-o", out), 1, "there is no recording"),
+    ):
+        (tmp_path / "recordings/week 8").mkdir(exist_ok=True)
+        done = run("transcribe", *arguments)
+        assert (done.code, word in done.err) == (code, True), done.err
+    assert service.asked == []
+
+
+def test_an_unknown_model_costs_no_upload(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    done = run("transcribe", folder, "-o", tmp_path, "-m", "nothing")
+    assert (done.code, "model_not_found" in done.err) == (1, True)
+    assert "POST /v1/files" not in service.asked
+
+
+def test_an_unreadable_recording_is_left_out(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "gone.mp3").symlink_to(tmp_path / "nowhere")
+    done = transcribed(run, folder, tmp_path / "out")
+    assert "gone.mp3" in done.err
+    assert len(written(tmp_path / "out")) == 4
+
+
+def test_a_damaged_book_is_not_overwritten(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".batchyard-transcribe.json").write_text('{"jobs": 7}')
+    done = transcribed(run, folder, tmp_path)
+    assert (done.code, "is damaged" in done.err) == (1, True)
+    assert service.jobs == {}
