@@ -26,9 +26,6 @@ INTERACTIVE_SECONDS = 2.0  # of interactive work in hand; more is left for other
 LOSSES_ALONE = 5  # a chunk lost so often is run part by part
 FETCHED_AHEAD = 16  # bulk parts that wait for what they are about; more are not claimed
 SHORTER = 0.5  # by so much a job must be expected to be shorter, to go into an engine that has enough to do
-UNEVEN_FAMILIES = frozenset(
-    name for name, family in FAMILIES.items() if set(family.endpoints) & set(transcription.ENDPOINTS)
-)
 SHORT_MOST = 16  # interactive parts of a model in hand, beyond which no shorter ones are added
 
 
@@ -192,7 +189,8 @@ class Looker:
     def _uneven(self) -> list[str]:
         """The models that hear recordings: some are short, some long, and of some a part only says where to
         cut them."""
-        return [spec.name for spec in self._c.catalogue.specs.values() if spec.family in UNEVEN_FAMILIES]
+        specs, hearing = self._c.catalogue.specs.values(), set(transcription.ENDPOINTS)
+        return [spec.name for spec in specs if hearing.intersection(FAMILIES[spec.family].endpoints)]
 
     def _recharge(self) -> None:
         """Callers pay what their first chunks of a model have cost, once that is known."""

@@ -80,8 +80,9 @@ class Recorder:
             self._events.state(job_id, JobState.FAILED)
 
     def _is_due(self, chunk: HeldChunk, now: float) -> bool:
-        """Whether rows should be recorded now: the chunk is complete, somebody waits, or it is time."""
-        if not chunk.open:
+        """Whether rows should be recorded now: the chunk is complete, somebody waits, other slots could help
+        with what was added, or it is time."""
+        if not chunk.open or chunk.more:
             return True
         if not chunk.rows:
             return False

@@ -168,7 +168,7 @@ class JobStreams:
             milliseconds = max(1, int(seconds * 1000))
             found: Any = await self._client.xread(streams, count=READ_AT_ONCE, block=milliseconds)
         entries = found[0][1] if found else []
-        return [Entry(_id(name), _news(fields)) for name, fields in entries]
+        return [Entry(_id(name), decode_news(fields)) for name, fields in entries]
 
 
 def connect_streams(url: str) -> redis.asyncio.Redis:
@@ -197,7 +197,7 @@ async def _answering(seconds: float) -> AsyncIterator[None]:
         raise StreamAway(str(error)) from error
 
 
-def _news(fields: dict[bytes, bytes]) -> News:
+def decode_news(fields: dict[bytes, bytes]) -> News:
     try:
         return _decode(fields[FIELD])
     except (KeyError, msgspec.MsgspecError):  # of another version of ours
