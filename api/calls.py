@@ -15,6 +15,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from fastapi import Request, Response
 
@@ -61,6 +62,13 @@ class Call(ABC):
     def check(self, spec: ModelSpec) -> None:
         """Raises `InvalidBody` for what this model does not take."""
 
+    async def measured(self, services: Services, caller: Caller) -> Self:
+        """The call, with a better guess at its compute where that has to be looked up.
+
+        Raises `ApiError` for what is found to be missing.
+        """
+        return self
+
     @abstractmethod
     def render(self, item: ItemResult, spec: ModelSpec) -> bytes:
         """The body of the answer: the result, or the error envelope."""
@@ -90,6 +98,7 @@ async def answer_call(
         read = await read_call(request, services, body, parse)
         spec = services.models.find(read.call.model, endpoint)
         read.call.check(spec)
+        read = replace(read, call=await read.call.measured(services, caller))
         terms = await terms_of(services, read, awaited=not prefers_async(request))
         submitted = await submit_call(services, caller, read, spec, endpoint, terms)
     if not terms.awaited:

@@ -1,7 +1,7 @@
 """`/v1/audio/*`: recordings to text. A recording is the file of a form, an uploaded file or a URL."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -9,8 +9,10 @@ from fastapi import APIRouter, Request, Response
 
 from api.call_bodies import CallBody, FormRules
 from api.calls import Call, answer_call
+from api.file_store import find_file
 from api.openapi import describes_call
 from api.schemas.audio import FORM_KINDS, TRANSCRIPTION_FORM, TranscriptionBody, TranscriptObject
+from api.services import Services
 from api.transcripts_live import LiveTranscript
 from backends.errors import InvalidBody
 from backends.transcription import TRANSCRIPTIONS, TRANSLATIONS, TranscriptionRequest, parse_request, piece
@@ -18,6 +20,7 @@ from configs.models import ModelSpec
 from configs.settings import Settings
 from store.results import ItemResult
 from tasks.render import render_answer
+from tasks.submit import Caller
 from tasks.transcript_bodies import media_type_of, transcript_body
 
 SECONDS_PER_BYTE = 3e-6  # of a small model on one core, of audio at 128 kbit/s
@@ -74,6 +77,13 @@ class TranscriptionCall(Call):
         if language is not None and language not in known:
             message = f"the model '{spec.name}' does not know '{language}'; it knows {', '.join(known)}"
             raise InvalidBody(message, code="unsupported_language", param="language")
+
+    async def measured(self, services: Services, caller: Caller) -> Self:
+        """By the size of an uploaded file. Raises `ApiError` (file_not_found)."""
+        if self.asked.file_id is None:
+            return self
+        file = await find_file(services, caller, self.asked.file_id, param="file_id")
+        return replace(self, name=file.filename, expected_seconds=SECONDS_PER_BYTE * file.size_bytes)
 
     def render(self, item: ItemResult, spec: ModelSpec) -> bytes:
         return render_answer(item, self._body_of)

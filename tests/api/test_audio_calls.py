@@ -125,10 +125,18 @@ def test_a_body_of_json_names_its_recording(post: Play, rows: Rows) -> None:
     [item] = rows("SELECT body FROM item")
     assert json.loads(item["body"]) == asked
     assert error_of(post(json=MODEL)) == (400, "missing_required_parameter", "file")
-    assert error_of(post(data=MODEL, files={"model": (None, "whisper-tiny.en")}))[2] == "file"
-    assert (
-        error_of(post(json=[["0" * 32, "x"], None, MODEL]))[1] == "invalid_request"
-    )  # a piece is ours to make
+    assert error_of(post(files={"model": (None, "whisper-tiny.en")}))[2] == "file"
+    piece = [["0" * 32, "x"], None, MODEL]  # which is ours to make
+    assert error_of(post(json=piece))[1] == "invalid_request"
+
+
+def test_an_uploaded_file_is_looked_up(post: Play, rows: Rows) -> None:
+    gone = post(json={**MODEL, "file_id": "file-gone"})
+    assert error_of(gone) == (404, "file_not_found", "file_id")
+    sent = {"data": {"purpose": "user_data"}, "files": {"file": ("a.wav", bytes(1_000_000))}}
+    file_id = post("/v1/files", **sent).json()["id"]
+    assert post(json={**MODEL, "file_id": file_id}).status_code == 202
+    assert rows("SELECT expected_seconds FROM job") == [{"expected_seconds": pytest.approx(3.0)}]
 
 
 def test_a_streamed_call_is_marked_for_its_slot(post: Play, rows: Rows) -> None:

@@ -202,7 +202,9 @@ def test_a_reader_who_goes_away_leaves_the_job(settings: Settings, monkeypatch: 
     async def play() -> None:
         slot, gone = Slot(settings), asyncio.Event()
         async with running(settings) as app:
-            body = json.dumps({"model": "whisper-tiny.en", "stream": True, "file_id": "file-1"}).encode()
+            body = json.dumps(
+                {"model": "whisper-tiny.en", "stream": True, "url": "https://a.example/b"}
+            ).encode()
             headers = [(b"content-type", b"application/json")]
             call = asyncio.create_task(hang_up(app, body, headers, gone, PATH))
             await slot.begin(parts=2)

@@ -1,5 +1,6 @@
 """The OpenAPI document: every route is in it and says what its bodies are, and it is valid."""
 
+import re
 from typing import Any
 
 import httpx
@@ -11,7 +12,9 @@ from fastapi.routing import APIRoute
 from api.app import ROUTERS
 from api.call_fields import CallFields
 from api.openapi import describes, document, is_described
+from api.schemas.audio import FORM_KINDS, TRANSCRIPTION_FORM, TranscriptionBody
 from api.schemas.embeddings import EmbeddingBody
+from backends import transcription
 from backends.embeddings import FIELDS
 from tests.api.test_documented import plain
 from tests.fixtures.stack import Stack
@@ -41,6 +44,14 @@ def test_a_described_body_is_the_one_that_is_read() -> None:
     assert work["additionalProperties"] is False
     named = {field.name for field in msgspec.structs.fields(EmbeddingBody)}
     assert named == {*FIELDS, *(field.name for field in msgspec.structs.fields(CallFields))}
+
+
+def test_a_described_recording_is_the_one_that_is_read() -> None:
+    named = {field.name for field in msgspec.structs.fields(TranscriptionBody)}
+    assert named == {*transcription.FIELDS, *(field.name for field in msgspec.structs.fields(CallFields))}
+    form = {re.sub(r"\[.*", "", name) for name in TRANSCRIPTION_FORM["properties"]}
+    assert form - {"file"} <= named
+    assert set(FORM_KINDS) <= named
 
 
 def test_two_structs_of_one_name_are_refused() -> None:
