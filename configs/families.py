@@ -87,8 +87,8 @@ class WhisperOptions(Values):
     beam_size: int = Field(
         1, ge=1, le=10, description="1: greedy; 5: a point of word errors less, a third slower"
     )
-    precision: Literal["auto", "bf16", "f32", "ctranslate2"] | None = Field(
-        None, description="ctranslate2: the encoder's, on OpenVINO (auto, bf16, f32) or CTranslate2's own"
+    precision: Literal["auto", "int8", "bf16", "f32", "ctranslate2"] | None = Field(
+        None, description="ctranslate2: the encoder's, on OpenVINO (auto, int8, …) or CTranslate2's own"
     )
     compute_type: Literal["int8", "float32"] = Field("int8", description="ctranslate2: the decoder's weights")
     ggml: str | None = Field(None, description="whispercpp: the file to use where the model has several")

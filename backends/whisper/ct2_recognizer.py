@@ -15,7 +15,9 @@ from backends.whisper.tokens import ENGLISH, Vocabulary
 from backends.whisper.weights import Array, Weights
 from backends.whisper.window import Asking, Heard, Window
 
-SILENCE_SECONDS = 2  # heard after a window; with less, Whisper loops more often
+# What is heard of a window: the silence behind it, and how long both are at least. With less, Whisper loops
+# more often, and hearing it again costs more than that.
+SILENCE_SECONDS, LEAST_SECONDS = 2, 8
 TOKENS_PER_SECOND, TOKENS_MORE = 8, 12  # how long a text may get: twice the rate of quick speech
 
 
@@ -66,8 +68,9 @@ class CTranslate2Recognizer:
         """Encoder states float32 (windows, positions, hidden) of windows with silence behind each; 50
         positions are a second."""
         longest = max(len(window.samples) for window in windows)
-        frames = min(LONGEST, -(-longest // HOP) + SILENCE_SECONDS * FRAMES_PER_SECOND)
-        frames = LONGEST if full else frames + frames % 2
+        frames = -(-longest // HOP) + SILENCE_SECONDS * FRAMES_PER_SECOND
+        frames = min(LONGEST, max(frames + frames % 2, LEAST_SECONDS * FRAMES_PER_SECOND))
+        frames = LONGEST if full else frames
         mels = [log_mel(window.samples, frames, self.weights.shape.mels) for window in windows]
         return self._encoder.encode(np.stack(mels))
 

