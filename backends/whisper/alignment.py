@@ -13,20 +13,16 @@ import msgspec
 import numpy as np
 import openvino as ov
 import structlog
-from numpy.typing import NDArray
 
 from backends.bert.json_files import read_object
 from backends.errors import LoadFailed
 from backends.types import Word
 from backends.whisper.alignment_graph import Head, build_alignment
 from backends.whisper.compiled import compile_graph, offered_precisions
-from backends.whisper.ordered import in_order
-from backends.whisper.pauses import between_pauses, pauses_of
-from backends.whisper.segments import milliseconds
+from backends.whisper.timed_words import timed_words
 from backends.whisper.warping import Integers, first_frames
 from backends.whisper.weights import Array, Shape, Weights
 from backends.whisper.window import RATE, Heard, Window
-from backends.whisper.words import first_tokens, words_of
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +70,8 @@ class Aligner:
         each text, equally many, without a prompt; `heard` must have its `token_ends`.
         """
         starts = self.token_frames(windows, states, heard, openings)
-        return [_words(*row) for row in zip(windows, heard, starts, strict=True)]
+        rows = zip(windows, heard, starts * FRAME - LAG, strict=True)
+        return [timed_words(window, each, samples.tolist()) for window, each, samples in rows]
 
     def token_frames(
         self,
@@ -130,17 +127,3 @@ def _smooth(attention: Array) -> Array:
     padded = np.pad(attention, ((0, 0), (0, 0), (reach, reach)), mode="reflect")
     seen = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=2)
     return np.asarray(np.median(seen, axis=-1))
-
-
-def _words(window: Window, heard: Heard, starts: NDArray[np.int64]) -> list[Word]:
-    texts = words_of(heard.text)
-    if not texts:
-        return []
-    entered = starts[first_tokens(texts, heard.token_ends)] * FRAME - LAG
-    boundaries = [0, *np.clip(entered[1:], 0, len(window.samples)).tolist(), len(window.samples)]
-    times = [
-        (milliseconds(window.start + start), milliseconds(window.start + end))
-        for start, end in between_pauses(boundaries, pauses_of(window))
-    ]
-    times = in_order(times, milliseconds(window.start), milliseconds(window.end))
-    return [Word(start, end, text) for text, (start, end) in zip(texts, times, strict=True)]
