@@ -70,17 +70,17 @@ def open_encoder(
     Raises `LoadFailed` when the spec asks for one that it does not compute.
     """
     wanted = spec.options.get("precision") or "auto"
-    offered = _offered()
+    precisions = offered()
     if wanted == "ctranslate2":
         return CTranslate2Encoder(model)
     if wanted != "auto":
-        if wanted not in offered:
+        if wanted not in precisions:
             raise LoadFailed(
-                f"options.precision of model '{spec.name}' is {wanted!r}; this CPU offers {offered}",
+                f"options.precision of model '{spec.name}' is {wanted!r}; this CPU offers {precisions}",
                 code="model_load_failed",
             )
         return compile_encoder(weights, folder, threads, wanted)
-    for precision in offered:
+    for precision in precisions:
         try:
             return compile_encoder(weights, folder, threads, precision)
         except LoadFailed as error:  # a device may report what it cannot compile
@@ -88,7 +88,7 @@ def open_encoder(
     return CTranslate2Encoder(model)
 
 
-def _offered() -> list[Precision]:
+def offered() -> list[Precision]:
     """What this CPU computes, the fastest first."""
     others = offered_precisions()
     return [*others, "int8"] if "amx_bf16" in instruction_sets() else ["int8", *others]
