@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import time
 import wave
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tests.fixtures.batches import read_lines, run, upload
 from tests.fixtures.jobs import finished
 from tests.fixtures.jobs import results as results_of
 from tests.fixtures.stack import Stack
+from tests.fixtures.web_server import Page, web_server
 
 pytestmark = pytest.mark.slow
 
@@ -214,3 +216,28 @@ def test_a_job_is_followed_and_read_in_any_form_afterwards(
     assert files.namelist() == ["all.srt", "all.txt", "errors.jsonl"]
     assert files.read("all.txt").decode().strip() == body["text"]
     assert json.loads(files.read("errors.jsonl"))["custom_id"] == "gone"
+
+
+def test_a_recording_is_fetched_by_its_url(http: httpx.Client) -> None:
+    with web_server() as web:
+        web.pages["/talk.flac"] = [Page(body=CLIP.read_bytes())]
+        body = {"model": MODEL, "url": web.url("/talk.flac"), "response_format": "text"}
+        reply = http.post("/audio/transcriptions", json=body)
+        assert SAID in reply.text
+        gone = http.post("/audio/transcriptions", json=body | {"url": web.url("/other.flac")})
+        assert (gone.status_code, gone.json()["error"]["code"]) == (400, "fetch_failed")
+
+
+def test_a_clip_passes_a_long_recording_on_the_only_slot(
+    client: OpenAI, http: httpx.Client, long_recording: Path
+) -> None:
+    file_id = uploaded(client, long_recording)
+    requests = [{"body": {"file_id": file_id}} for _ in range(6)]
+    job = http.post("/jobs", json={"endpoint": ENDPOINT, "model": MODEL, "requests": requests}).json()
+    until = time.monotonic() + 60
+    while http.get(f"/jobs/{job['id']}").json()["status"] != "running":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert SAID in client.audio.transcriptions.create(model=MODEL, file=CLIP).text
+    assert http.get(f"/jobs/{job['id']}").json()["status"] == "running"
+    http.post(f"/jobs/{job['id']}/cancel")

@@ -14,9 +14,11 @@ import pytest
 import redis
 
 from api.following import Event, Follower, Following
+from backends.types import encode_segments
 from store import db, following
 from tasks.signals import Signals, connect
 from tasks.streams import MOST_ENTRIES, EntryId, EventWriter, JobStreams, connect_streams, key_of
+from tests.api.test_transcripts_live import segment
 from tests.tasks.slot import submit, submit_in_parts, text
 
 
@@ -243,6 +245,40 @@ def test_an_item_in_parts_ends_with_the_last_of_them(play: Callable[..., None], 
         ]
 
     play(scenario, job_id=submit_in_parts(database_url, 3))
+
+
+def test_what_is_heard_of_a_recording_is_told_with_its_item(
+    play: Callable[..., None], database_url: str
+) -> None:
+    async def scenario(scene: Scene) -> None:
+        reader = scene.follow()
+        _, snapshot = await reader.next()
+        assert snapshot["audio"] is None  # its endpoint is another
+        spoken = encode_segments([segment(60_500, " Good morning."), segment(62_000, " Who is there?", 1)])
+        scene.writer.heard(scene.job_id, [(2, spoken)])
+        scene.writer.flush(at_once=True)
+        assert await reader.until("segments") == {
+            "id": 0,
+            "custom_id": "large",
+            "segments": [
+                {"start": 60.5, "end": 61.4, "text": "Good morning."},
+                {"start": 62.0, "end": 62.9, "text": "Who is there?", "speaker": "channel_1"},
+            ],
+        }
+
+    play(scenario, job_id=submit_in_parts(database_url, 3))
+
+
+def test_how_far_recordings_are_is_progress(play: Callable[..., None]) -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.conn.execute("UPDATE job SET endpoint = '/v1/audio/transcriptions'")
+        reader = scene.follow()
+        await reader.next()
+        scene.conn.execute("UPDATE job_progress SET units = 120000, foreseen = 480000")
+        audio = (await reader.until("progress"))["audio"]
+        assert audio == {"done_seconds": 120.0, "known_seconds": 600.0}
+
+    play(scenario)
 
 
 def test_a_deleted_job_is_the_end(play: Callable[..., None]) -> None:

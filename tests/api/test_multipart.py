@@ -31,7 +31,10 @@ def client(folder: Path) -> TestClient:
 
     @app.post("/form")
     async def take(request: Request) -> dict[str, object]:
-        async with read_form(request, blobs, file_field="file", limit=LIMIT) as form:
+        optional = "optional" in request.query_params
+        async with read_form(request, blobs, file_field="file", limit=LIMIT, optional=optional) as form:
+            if optional:
+                return {"pairs": form.pairs, "file": form.file is not None}
             if form.fields.get("purpose") != "keep":
                 raise ApiError("invalid_purpose", "no")
             form.keep()
@@ -75,6 +78,16 @@ def test_fields_may_come_before_or_after_the_file(post: Post, folder: Path, file
     assert status == 200
     assert form["fields"] == {"purpose": "keep", "note": "ä☃"}
     assert Blobs(folder).path(str(form["blob"])).read_bytes() == data
+
+
+def test_fields_that_repeat_are_all_there_and_the_file_may_be_missing(
+    client: TestClient, folder: Path
+) -> None:
+    body = part("include[]", b"a") + part("include[]", b"b") + END
+    kind = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+    answer = client.post("/form?optional", content=body, headers=kind).json()
+    assert answer == {"pairs": [["include[]", "a"], ["include[]", "b"]], "file": False}
+    assert left_behind(folder) == []
 
 
 def test_an_empty_file_is_a_file(post: Post, folder: Path) -> None:
