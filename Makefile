@@ -15,15 +15,16 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --pr
   --only-binary :all: -c constraints.txt
 # One stamp per step, touched when it is done, so that an interrupted step is taken again.
 MADE := $(VENV)/.made
-# What is installed for whom: the demo needs the bert family, the tests need the development tools too.
+# What is installed for whom: the demos need the bert or the whisper family, the tests the development tools too.
 INSTALLED := $(VENV)/.installed
+INSTALLED_SPEECH := $(VENV)/.installed-speech
 INSTALLED_DEV := $(VENV)/.installed-dev
 # pytest's workers; CI has two cores.
 WORKERS ?= 2
 # Further arguments, as in `make up ARGS='--port 9000'`.
 ARGS ?=
 
-.PHONY: help demo test lint up chaos bench bindings check-fresh pins clean
+.PHONY: help demo demo-speech test lint up chaos bench bindings check-fresh pins clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,13 +42,21 @@ $(INSTALLED): $(MADE) pyproject.toml constraints.txt
 	@$(INSTALL) -e '.[bert]'
 	@touch $@
 
-$(INSTALLED_DEV): $(INSTALLED)
+$(INSTALLED_SPEECH): $(INSTALLED)
+	@echo "==> installing the whisper family from wheels (about half a minute the first time)"
+	@$(INSTALL) -e '.[bert,whisper]'
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED_SPEECH)
 	@echo "==> installing the development tools (about half a minute the first time)"
 	@$(INSTALL) --no-binary srt -e '.[bert,parquet,whisper,dev]'  # srt: pure Python, and published without a wheel
 	@touch $@
 
 demo: $(INSTALLED) ## Embed the standard library's docstrings in bulk, then search them
 	@$(BIN)/batchyard demo $(ARGS)
+
+demo-speech: $(INSTALLED_SPEECH) ## Transcribe real speech in bulk, and count the wrong words
+	@$(BIN)/batchyard demo-speech $(ARGS)
 
 up: $(INSTALLED) ## Start the whole service in the foreground
 	@exec $(BIN)/batchyard up $(ARGS)

@@ -2,12 +2,12 @@
 
 import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.demo_service import HomeOption, demo_service, demo_settings, have_model, results_folder
 from cli.environment import settings_from
 from cli.errors import CommandFailed
 from cli.exit_codes import ExitCode
@@ -27,10 +27,6 @@ QUESTIONS = (
 )
 BEST = 3  # answers per question
 
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the demo's service and results; default: beside the usual home."),
-]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Embed only the first so many docstrings.")]
 
 
@@ -41,68 +37,28 @@ def demo(home: HomeOption = None, limit: LimitOption = None) -> None:
     """
     from cli.progress import Meter
 
-    settings = _settings(home)
-    folder = _results_folder(settings.home)
+    settings = demo_settings(home)
+    folder = results_folder(settings.home, "demo")
     with Meter() as meter:
-        _have_model(settings, meter)
+        have_model(settings, MODEL, meter)
         texts = _corpus(limit, meter)
         _run(settings, folder, texts, meter)
     raise typer.Exit(ExitCode.OK)
 
 
 def _run(settings: "Settings", folder: Path, texts: "list[Text]", meter: "Meter") -> None:
-    from cli.client import Client
-    from cli.own_service import own_service
     from cli.progress import counted
 
-    options = ["--home", str(settings.home), "--models", MODEL]
-    meter.stage("starting the service (Postgres, Redis, API, dispatcher, slots)")
-    started = time.monotonic()
-    with own_service(options, folder / "up.log", waiting=partial(_show_seconds, meter)) as url:
-        meter.tell(f"the service is ready at {url} after {time.monotonic() - started:.1f} s")
-        with Client(url, settings.api_key) as client:
-            collected, seconds = _embed(client, texts, folder, meter)
-            failed = f"; {collected.failed:,} failed" if collected.failed else ""
-            meter.tell(
-                f"{counted(collected.vectors, 'vector')} of {collected.dimensions} dimensions, "
-                f"{collected.tokens:,} tokens, in {seconds:.1f} s: "
-                f"{collected.vectors / seconds:,.0f} texts/s{failed}"
-            )
-            _answer(client, texts, folder, meter)
-        meter.stage("stopping the service")
+    with demo_service(settings, MODEL, folder / "up.log", meter) as client:
+        collected, seconds = _embed(client, texts, folder, meter)
+        failed = f"; {collected.failed:,} failed" if collected.failed else ""
+        meter.tell(
+            f"{counted(collected.vectors, 'vector')} of {collected.dimensions} dimensions, "
+            f"{collected.tokens:,} tokens, in {seconds:.1f} s: "
+            f"{collected.vectors / seconds:,.0f} texts/s{failed}"
+        )
+        _answer(client, texts, folder, meter)
     meter.tell(f"\nThe vectors, their names and the texts lie in {folder}")
-
-
-def _show_seconds(meter: "Meter", seconds: float) -> None:
-    meter.update(0, note=f"{seconds:.0f} s")
-
-
-def _settings(home: Path | None) -> "Settings":
-    """Settings with a home of the demo's own, so that it does not meet a service that runs already."""
-    from configs import logging
-
-    settings = settings_from()
-    chosen = home.absolute() if home else settings.home.with_name(f"{settings.home.name}-demo")
-    logging.configure(settings.model_copy(update={"log_level": "warning"}))
-    return settings.model_copy(update={"home": chosen})
-
-
-def _results_folder(home: Path) -> Path:
-    folder = home / "demo"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandFailed(f"{folder} cannot be made: {error.strerror}; name another with --home") from None
-    return folder
-
-
-def _have_model(settings: "Settings", meter: "Meter") -> None:
-    from backends.weights.cache import best_runtime
-    from cli.models import pull_files
-    from configs.spec_files import load_catalogue
-
-    spec = load_catalogue(settings).specs[MODEL]
-    pull_files(spec, settings, [best_runtime(spec)], meter)
 
 
 def _corpus(limit: int | None, meter: "Meter") -> "list[Text]":

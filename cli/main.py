@@ -11,6 +11,7 @@ from cli import (
     check,
     deliver,
     demo,
+    demo_speech,
     dispatch,
     doctor,
     embed,
@@ -54,6 +55,7 @@ app.command("workers")(workers.workers)
 app.command("prune")(prune.prune)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
+app.command("demo-speech")(demo_speech.demo_speech)
 
 
 def _print_version(wanted: bool) -> None:

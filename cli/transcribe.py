@@ -194,7 +194,8 @@ def _report(tally: "Tally", already: int, seconds: float) -> "Object":
 def _summary(tally: "Tally", seconds: float) -> str:
     from cli.progress import counted, duration
 
-    rate = f" ({tally.seconds / seconds:,.0f} s of audio/s)" if tally.seconds and seconds else ""
+    computed = tally.jobs and tally.seconds and seconds
+    rate = f" ({tally.seconds / seconds:,.0f} s of audio/s)" if computed else ""
     lines = [
         f"{counted(len(tally.done), 'recording')} transcribed, {duration(tally.seconds)} of audio, in "
         f"{duration(seconds)}{rate}"

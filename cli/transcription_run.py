@@ -53,8 +53,10 @@ class Tally:
 class Run:
     """Call `begin`, then `follow`; `tally` has what came of it."""
 
-    def __init__(self, client: Client, order: Order, meter: Meter) -> None:
+    def __init__(self, client: Client, order: Order, meter: Meter, *, quiet: bool = False) -> None:
+        """`quiet`: say nothing of recordings that went well."""
         self.tally = Tally()
+        self._quiet = quiet
         self._client = client
         self._order = order
         self._meter = meter
@@ -143,6 +145,8 @@ class Run:
             self._meter.say(f"{one.recording.path}: {one.problem}")
             return
         self.tally.done.append(one)
+        if self._quiet:
+            return
         names = ", ".join(
             path.name
             for path in files_of(self._order.output, one.recording.target, self._order.formats).values()

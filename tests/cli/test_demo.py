@@ -51,7 +51,7 @@ def test_the_demo_answers_questions_twice_in_a_row_and_leaves_nothing_running(
 def test_a_demo_that_cannot_start_shows_why(
     run: Run, open_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.demo._have_model", lambda settings, meter: None)
+    monkeypatch.setattr("cli.demo.have_model", lambda settings, name, meter: None)
     monkeypatch.setenv("BATCHYARD_SLOTS", "99999")
     done = run("demo", "--home", open_home / "demo", "--limit", 1)
     assert done.code == 1
