@@ -71,7 +71,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A checked request. Of `file_id`, `url` and an attachment one says where the bytes are.
 
     `language` is a code such as en, None: the model finds out. `words`: word times are wanted, `logprobs`:
-    those of tokens. `formats` are several forms at once, in place of `response_format`. `stretch` (in
+    those of tokens. `formats` are several at once, in place of `response_format`. `stretch` (in
     milliseconds) is set in pieces of a long recording alone.
     """
 
@@ -95,7 +95,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def wanted(self) -> tuple[Format, ...]:
-        """Every form that the result is asked for in."""
+        """Every format that the result is asked for in."""
         return self.formats or (self.response_format,)
 
 
@@ -264,12 +264,12 @@ def _read_captions(fields: Mapping[str, Any]) -> Captions:
 
 
 def _check_together(request: TranscriptionRequest, granularities: list[Granularity]) -> None:
-    """Refuse what would be without effect on the forms that are asked for."""
+    """Refuse what would be without effect on the formats that are asked for."""
     if granularities and "verbose_json" not in request.wanted:
-        message = "'timestamp_granularities' needs the form verbose_json"
+        message = "'timestamp_granularities' needs the format verbose_json"
         raise invalid("invalid_value", message, "timestamp_granularities")
     if request.logprobs and "json" not in request.wanted:
-        raise invalid("invalid_value", "'include' logprobs needs the form json", "include")
+        raise invalid("invalid_value", "'include' logprobs needs the format json", "include")
     if request.stream and (request.formats or request.response_format not in STREAMED):
-        message = f"'stream' needs one of the forms {', '.join(STREAMED)}"
+        message = f"'stream' needs one of the formats {', '.join(STREAMED)}"
         raise invalid("invalid_value", message, "stream")

@@ -18,7 +18,7 @@ from store.jobs import JobRow
 from store.results import UNFINISHED, ItemResult
 from store.states import JobState
 from tasks.merging import outcomes
-from tasks.result_bodies import AS_ASKED, Forms, result_body
+from tasks.result_bodies import AS_ASKED, Formats, result_body
 
 Which = Literal["output", "error"]
 
@@ -58,7 +58,7 @@ def render_results(
     *,
     after: int | None = None,
     include_retries: bool = False,
-    forms: Forms = AS_ASKED,
+    formats: Formats = AS_ASKED,
 ) -> Iterator[bytes]:
     """The lines of the items that have a result by now, errors too, in order of items.
 
@@ -69,20 +69,20 @@ def render_results(
         if found.is_open and after is not None:
             return
         if found.item.status != UNFINISHED:
-            yield render_line(job, found.item, forms=forms, request_id=found.request_id)
+            yield render_line(job, found.item, formats=formats, request_id=found.request_id)
 
 
 def render_line(
     job: JobRow,
     item: ItemResult,
     *,
-    forms: Forms = AS_ASKED,
+    formats: Formats = AS_ASKED,
     request_id: str | None = None,
 ) -> bytes:
-    """One item as a line. `forms` override what its request asked for, `request_id` names the request that
+    """One item as a line. `formats` override what its request asked for, `request_id` names the request that
     gave the result, where that is another job's."""
     if item.status == 200:
-        body = result_body(job.endpoint, job.model, item, forms)
+        body = result_body(job.endpoint, job.model, item, formats)
     else:
         error = decode_error(item.parts[0])
         if error.code in _NO_RESPONSE:

@@ -12,30 +12,30 @@ from tasks.transcript_bodies import body_of_transcript
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forms:
-    """In which form results are wanted in place of what each request asked for; by default as it asked."""
+class Formats:
+    """In which formats results are wanted in place of what each request asked for; by default as it asked."""
 
     encoding_format: EncodingFormat | None = None
     transcripts: tuple[Format, ...] = ()
 
 
-AS_ASKED = Forms()
+AS_ASKED = Formats()
 
 
-def result_body(endpoint: str, model: str, item: ItemResult, forms: Forms) -> Any:
+def result_body(endpoint: str, model: str, item: ItemResult, formats: Formats) -> Any:
     """What stands as the body in the line of an item that succeeded: a JSON value, with numpy arrays."""
-    return _BODIES[endpoint](endpoint, model, item, forms)
+    return _BODIES[endpoint](endpoint, model, item, formats)
 
 
-def _embedding(endpoint: str, model: str, item: ItemResult, forms: Forms) -> Any:
-    return body_of_embedding(item, model, forms.encoding_format)
+def _embedding(endpoint: str, model: str, item: ItemResult, formats: Formats) -> Any:
+    return body_of_embedding(item, model, formats.encoding_format)
 
 
-def _transcript(endpoint: str, model: str, item: ItemResult, forms: Forms) -> Any:
-    return body_of_transcript(item, endpoint, model, forms.transcripts)
+def _transcript(endpoint: str, model: str, item: ItemResult, formats: Formats) -> Any:
+    return body_of_transcript(item, endpoint, model, formats.transcripts)
 
 
-_BODIES: dict[str, Callable[[str, str, ItemResult, Forms], Any]] = {
+_BODIES: dict[str, Callable[[str, str, ItemResult, Formats], Any]] = {
     "/v1/embeddings": _embedding,
     TRANSCRIPTIONS: _transcript,
     TRANSLATIONS: _transcript,

@@ -1,4 +1,4 @@
-"""Transcripts as they are answered: one form as it is, several under their names, or files in a zip."""
+"""Transcripts as they are answered: one format as it is, several under their names, or files in a zip."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,17 +14,17 @@ from tasks.transcripts.merged import Transcript, transcript_of
 ZIP = "application/zip"
 
 
-def body_of_transcript(item: ItemResult, endpoint: str, model: str, forms: Sequence[Format]) -> Any:
-    """The JSON value of a line: an object, or a string for the forms that are text; for several forms an
-    object of them. `forms`, if any, are in place of what the item's request asked for."""
+def body_of_transcript(item: ItemResult, endpoint: str, model: str, formats: Sequence[Format]) -> Any:
+    """The JSON value of a line: an object, or a string for the formats that are text; for several an
+    object of them. `formats`, if any, are in place of what the item's request asked for."""
     request = parse_part(item.body, endpoint, model=model)
     transcript = transcript_of(item.parts)
-    several = forms or request.formats
-    if len(forms) == 1 or not several:
-        return _as_json(transcript, forms[0] if forms else request.response_format, request)
+    several = formats or request.formats
+    if len(formats) == 1 or not several:
+        return _as_json(transcript, formats[0] if formats else request.response_format, request)
     return {
         "text": transcript.text,
-        "formats": {form: _as_json(transcript, form, request) for form in several},
+        "formats": {each: _as_json(transcript, each, request) for each in several},
     }
 
 
@@ -41,16 +41,16 @@ def media_type_of(request: TranscriptionRequest) -> str:
 
 
 def files_of(
-    transcript: Transcript, forms: Iterable[Format], request: TranscriptionRequest
+    transcript: Transcript, formats: Iterable[Format], request: TranscriptionRequest
 ) -> Mapping[str, bytes]:
-    """The forms as files, by how their names end."""
-    return {ENDINGS[form]: _as_file(render(transcript, form, request)) for form in forms}
+    """The formats as files, by how their names end."""
+    return {ENDINGS[each]: _as_file(render(transcript, each, request)) for each in formats}
 
 
 def _as_file(rendered: bytes | dict[str, Any]) -> bytes:
     return rendered if isinstance(rendered, bytes) else orjson.dumps(rendered) + b"\n"
 
 
-def _as_json(transcript: Transcript, form: Format, request: TranscriptionRequest) -> Any:
-    rendered = render(transcript, form, request)
+def _as_json(transcript: Transcript, wanted: Format, request: TranscriptionRequest) -> Any:
+    rendered = render(transcript, wanted, request)
     return rendered.decode() if isinstance(rendered, bytes) else rendered

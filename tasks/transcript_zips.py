@@ -16,15 +16,15 @@ from tasks.transcripts.merged import transcript_of
 
 
 def zip_of_job(
-    conn: Connection[Any], job: JobRow, *, forms: Sequence[Format], include_retries: bool
+    conn: Connection[Any], job: JobRow, *, formats: Sequence[Format], include_retries: bool
 ) -> Iterator[bytes]:
-    """The transcripts of a job's items that have one by now, as files in a zip; without `forms` in those that
+    """The transcripts of a job's items that have one by now, as files in a zip; without `formats` in those that
     each item asked for. What failed is said in its errors.jsonl. Raises `DatabaseUnavailable`."""
-    return zip_of(_files_of_job(conn, job, forms, include_retries))
+    return zip_of(_files_of_job(conn, job, formats, include_retries))
 
 
 def _files_of_job(
-    conn: Connection[Any], job: JobRow, forms: Sequence[Format], include_retries: bool
+    conn: Connection[Any], job: JobRow, formats: Sequence[Format], include_retries: bool
 ) -> Iterator[tuple[str, Mapping[str, bytes]]]:
     errors: list[bytes] = []
     for found in outcomes(conn, job, after=None, include_retries=include_retries):
@@ -32,7 +32,7 @@ def _files_of_job(
         if item.status == 200:
             request = parse_part(item.body, job.endpoint, model=job.model)
             name = request.attachment[1] if request.attachment is not None else item.custom_id
-            yield name, files_of(transcript_of(item.parts), forms or request.wanted, request)
+            yield name, files_of(transcript_of(item.parts), formats or request.wanted, request)
         elif item.status != UNFINISHED:
             errors.append(render_line(job, item, request_id=found.request_id))
     if errors:

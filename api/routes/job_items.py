@@ -12,7 +12,7 @@ from api.job_filters import Several, item_states_of
 from api.job_store import find_job
 from api.openapi import BINARY, TEXT, describes
 from api.schemas.items import ItemObject, ItemPage, item_object
-from api.transcript_forms import forms_of
+from api.transcript_formats import formats_of
 from api.wire import reply
 from backends.embeddings import EncodingFormat
 from backends.transcription import ENDPOINTS
@@ -20,7 +20,7 @@ from store import item_states
 from store.db import borrow
 from store.lines import MAX_CUSTOM_ID
 from tasks.render import render_results
-from tasks.result_bodies import Forms
+from tasks.result_bodies import Formats
 from tasks.transcript_bodies import ZIP
 from tasks.transcript_zips import zip_of_job
 
@@ -74,15 +74,15 @@ async def retrieve_results(
 ) -> Response:
     """Results as JSON lines in order of items, errors among them: what is there by now, or with `after` as
     far as there is no gap. Formats are in place of those that the requests asked for."""
-    one = forms_of([response_format], "response_format") if response_format is not None else ()
-    forms = Forms(encoding_format=encoding_format, transcripts=forms_of(formats) or one)
+    one = formats_of([response_format], "response_format") if response_format is not None else ()
+    wanted = Formats(encoding_format=encoding_format, transcripts=formats_of(formats) or one)
     job = await find_job(services, caller, job_id)
     lines = partial(
         render_results,
         job=job,
         after=after,
         include_retries=include_retries,
-        forms=forms,
+        formats=wanted,
     )
     return await lines_response(services, lines, media_type=JSON_LINES)
 
@@ -96,12 +96,12 @@ async def retrieve_transcripts(
     include_retries: bool = False,
 ) -> Response:
     """The transcripts that are there by now, as files in a zip, with what failed in its errors.jsonl."""
-    forms = forms_of(formats)
+    wanted = formats_of(formats)
     job = await find_job(services, caller, job_id)
     if job.endpoint not in ENDPOINTS:
         message = f"The job is one of {job.endpoint}, which makes no transcripts."
         raise ApiError("endpoint_not_supported", message)
-    lines = partial(zip_of_job, job=job, forms=forms, include_retries=include_retries)
+    lines = partial(zip_of_job, job=job, formats=wanted, include_retries=include_retries)
     response = await lines_response(services, lines, media_type=ZIP)
     response.headers["content-disposition"] = f'attachment; filename="{job.public_id}_transcripts.zip"'
     return response

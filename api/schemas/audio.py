@@ -51,7 +51,7 @@ class TranscriptUsage(msgspec.Struct, kw_only=True):
 
 
 class TranscriptObject(msgspec.Struct, kw_only=True):
-    """The form json; verbose_json and diarized_json have more. The other forms are text, several a zip."""
+    """The format json; verbose_json and diarized_json have more. The others are text, several a zip."""
 
     text: str
     usage: TranscriptUsage

@@ -91,7 +91,7 @@ def test_a_clip_is_transcribed_in_the_types_of_the_official_client(client: OpenA
     assert TranscriptionDiarized.model_validate(diarized.model_dump()).segments[0].speaker == "channel_0"
 
 
-def test_forms_that_are_text_are_text(client: OpenAI) -> None:
+def test_formats_that_are_text_are_text(client: OpenAI) -> None:
     assert SAID in client.audio.transcriptions.create(model=MODEL, file=CLIP, response_format="text")
     srt = client.audio.transcriptions.create(model=MODEL, file=CLIP, response_format="srt")
     assert srt.startswith("1\n00:00:0")
@@ -99,7 +99,7 @@ def test_forms_that_are_text_are_text(client: OpenAI) -> None:
     assert vtt.startswith("WEBVTT\n")
 
 
-def test_several_forms_are_a_zip(http: httpx.Client) -> None:
+def test_several_formats_are_a_zip(http: httpx.Client) -> None:
     with CLIP.open("rb") as file:
         reply = http.post(
             "/audio/transcriptions",
@@ -176,7 +176,7 @@ def test_a_batch_of_recordings_has_a_transcript_or_a_reason_for_each(client: Ope
     }
 
 
-def test_a_job_is_followed_and_read_in_any_form_afterwards(
+def test_a_job_is_followed_and_read_in_any_format_afterwards(
     client: OpenAI, http: httpx.Client, long_recording: Path
 ) -> None:
     file_id = uploaded(client, long_recording)

@@ -61,7 +61,7 @@ def test_speakers_are_told_apart_by_channel_where_they_are_asked_for() -> None:
     assert parse().channels == "mix"
 
 
-def test_several_forms_stand_in_place_of_one() -> None:
+def test_several_formats_stand_in_place_of_one() -> None:
     request = parse(formats=["srt", "text", "srt"], captions={"max_lines": 1, "max_seconds": 2.5})
     assert request.wanted == ("srt", "text")
     assert request.captions == Captions(max_lines=1, max_seconds=2.5)

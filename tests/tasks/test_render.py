@@ -15,9 +15,9 @@ from store.results import ItemResult
 from store.states import JobState
 from tasks.embedding_bodies import embedding_body
 from tasks.render import render_answer, render_line
-from tasks.result_bodies import Forms
+from tasks.result_bodies import Formats
 
-BASE64 = Forms(encoding_format="base64")
+BASE64 = Formats(encoding_format="base64")
 VECTORS = np.array([[0.1, -2.5e-8, 3.0], [1 / 3, 0.0, -1.0]], dtype="<f4")
 
 
@@ -87,7 +87,7 @@ def test_a_request_chooses_the_form_of_its_vectors(asked: bytes) -> None:
 
 
 def test_a_reader_can_ask_for_another_form() -> None:
-    line = render_line(job(), item(VECTORS, body=b'{"encoding_format": "float"}'), forms=BASE64)
+    line = render_line(job(), item(VECTORS, body=b'{"encoding_format": "float"}'), formats=BASE64)
     first = json.loads(line)["response"]["body"]["data"][0]["embedding"]
     assert np.array_equal(np.frombuffer(base64.b64decode(first), dtype="<f4"), VECTORS[0])
 

@@ -1,4 +1,4 @@
-"""Transcripts as answers: one form, several, and what a reader asks for in place of what a request did."""
+"""Transcripts as answers: one format, several, and what a reader asks for in place of what a request did."""
 
 import io
 import json
@@ -23,29 +23,29 @@ def item(body: bytes) -> ItemResult:
     return ItemResult(n=0, custom_id="a", body=body, status=200, parts=PARTS)
 
 
-def body_of(*forms: Format, **asked: Any) -> Any:
+def body_of(*formats: Format, **asked: Any) -> Any:
     body = json.dumps({"file_id": "file-1", **asked}).encode()
-    return body_of_transcript(item(body), TRANSCRIPTIONS, "whisper", forms)
+    return body_of_transcript(item(body), TRANSCRIPTIONS, "whisper", formats)
 
 
 def request(**asked: Any) -> TranscriptionRequest:
     return parse_request(json.dumps({"model": "m", "file_id": "f", **asked}).encode(), TRANSCRIPTIONS)
 
 
-def test_a_line_has_the_form_that_its_request_asked_for() -> None:
+def test_a_line_has_the_format_that_its_request_asked_for() -> None:
     assert body_of()["text"] == "One two."
     assert body_of(response_format="text") == "One two.\n"
     assert body_of(response_format="verbose_json")["segments"][1]["start"] == 2.1
 
 
-def test_several_forms_stand_under_their_names() -> None:
+def test_several_formats_stand_under_their_names() -> None:
     body = body_of(formats=["text", "json"])
     assert body["text"] == body["formats"]["json"]["text"] == "One two."
     assert body["formats"]["text"] == "One two.\n"
     assert list(body_of(formats=["srt"])["formats"]) == ["srt"]
 
 
-def test_a_reader_may_ask_for_other_forms() -> None:
+def test_a_reader_may_ask_for_other_formats() -> None:
     assert body_of("text", formats=["srt"]) == "One two.\n"
     assert list(body_of("tsv", "lrc", response_format="srt")["formats"]) == ["tsv", "lrc"]
 

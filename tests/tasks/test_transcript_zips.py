@@ -65,8 +65,8 @@ async def _insert(url: str) -> JobRow:
         return row
 
 
-def files(conn: psycopg.Connection[Any], job: JobRow, forms: Sequence[Format] = ()) -> dict[str, bytes]:
-    sent = b"".join(zip_of_job(conn, job, forms=forms, include_retries=False))
+def files(conn: psycopg.Connection[Any], job: JobRow, formats: Sequence[Format] = ()) -> dict[str, bytes]:
+    sent = b"".join(zip_of_job(conn, job, formats=formats, include_retries=False))
     with zipfile.ZipFile(io.BytesIO(sent)) as found:
         return {name: found.read(name) for name in found.namelist()}
 
@@ -78,7 +78,7 @@ def test_each_item_has_the_files_that_it_asked_for(conn: psycopg.Connection[Any]
     assert json.loads(found["tuesday.json"])["text"] == "One"
 
 
-def test_a_reader_chooses_the_forms_of_all(conn: psycopg.Connection[Any], job: JobRow) -> None:
+def test_a_reader_chooses_the_formats_of_all(conn: psycopg.Connection[Any], job: JobRow) -> None:
     assert list(files(conn, job, ["vtt"])) == ["monday.vtt", "tuesday.vtt", "errors.jsonl"]
 
 

@@ -1,13 +1,15 @@
-"""The forms of transcripts that a query names."""
+"""The formats of transcripts that a query names."""
 
 from api.errors import ApiError
 from backends.transcription import FORMATS, Format
 from tasks.transcripts.formats import ENDINGS
 
-_BY_NAME: dict[str, Format] = {ending: form for form, ending in ENDINGS.items()} | {f: f for f in FORMATS}
+_BY_NAME: dict[str, Format] = {ending: name for name, ending in ENDINGS.items()} | {
+    name: name for name in FORMATS
+}
 
 
-def forms_of(given: list[str] | None, param: str = "formats") -> tuple[Format, ...]:
+def formats_of(given: list[str] | None, param: str = "formats") -> tuple[Format, ...]:
     """By their names or the endings of their files (`txt`), each once; with commas between or each by itself.
 
     Raises `ApiError` (invalid_value).
