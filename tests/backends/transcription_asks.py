@@ -9,9 +9,8 @@ from typing import Any
 from backends.transcription import TRANSCRIPTIONS
 from backends.types import Lane, Part, Result, Source, TranscriptResult
 from tests.backends.contract_asks import senseless_body
+from tests.fixtures.speech import clips
 from tests.fixtures.tiny_whisper import SENTENCE
-
-CLIPS = Path(__file__).parents[2] / "cli" / "clips"
 
 
 class TranscriptionAsks:
@@ -29,7 +28,7 @@ class TranscriptionAsks:
     codes: Mapping[str, str | None] = {code: param for code, (*_, param) in _bad.items()}
 
     def __init__(self, folder: Path) -> None:
-        self._clips = sorted(CLIPS.glob("*.flac"))
+        self._clips = clips()
         self._files = {"speech": self._clips[0], "shopping list": folder / "list", "nothing": folder / "0"}
         self._files["shopping list"].write_text("six eggs, a pound of flour " * 50)
         self._files["nothing"].write_bytes(b"")

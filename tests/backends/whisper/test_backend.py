@@ -37,8 +37,8 @@ from tests.backends.whisper.tones import (
     text_of,
     tone,
     words_in,
-    write_wav,
 )
+from tests.fixtures.speech import write_wav
 
 SPEC = ModelSpec(name="tones", family="whisper")
 WORDS = [3, 5, 7, 9, 11, 4, 6, 8, 10, 12, 13, 14, 15, 16, 17]

@@ -4,9 +4,7 @@ A word is a tone of half a second, its pitch in steps of 100 Hz; between words i
 whatever is loud, the recognizer names the pitches. What a recording says is known, wherever it is cut.
 """
 
-import wave
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,17 +35,6 @@ def spoken(pitches: Sequence[int], *, pause: float = 0.3) -> Samples:
 
 def text_of(pitches: Sequence[int]) -> str:
     return "".join(f" {pitch}" for pitch in pitches)
-
-
-def write_wav(path: Path, *channels: Samples) -> Path:
-    """16-bit PCM."""
-    frames = (np.stack(channels, axis=1) * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(len(channels))
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(frames.tobytes())
-    return path
 
 
 class LoudnessDetector:
