@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from store import calls
+from store.attachments import NewAttachment
 from store.db import connect
 from store.ids import new_suffix
 from store.items import NewItem
@@ -70,9 +71,10 @@ def wait_for(database_url: str) -> Iterator[Await]:
 
 @pytest.fixture
 def new_job(wait_for: Await) -> Callable[..., int]:
-    """Puts a job of `items` small items in, with whatever else NewJob takes: its id."""
+    """Puts a job of `items` small items in, with an attachment of the first one perhaps, and whatever else
+    NewJob takes: its id."""
 
-    def put(items: int | list[NewItem] = 1, **fields: Any) -> int:
+    def put(items: int | list[NewItem] = 1, *, attachment: NewAttachment | None = None, **fields: Any) -> int:
         if isinstance(items, int):
             items = [NewItem(custom_id=f"item-{n}", body=b"body %d" % n) for n in range(items)]
         values = {
@@ -85,7 +87,8 @@ def new_job(wait_for: Await) -> Callable[..., int]:
             "model": "echo",
             "lane": "bulk",
         }
-        job_id: int = wait_for(calls.insert_call, NewJob(**(values | fields)), items)
+        job = NewJob(**(values | fields))
+        job_id: int = wait_for(calls.insert_call, job, items, attachment=attachment)
         return job_id
 
     return put

@@ -148,3 +148,16 @@ def test_a_pending_upload_keeps_its_parts(conn: Conn, wait_for: WaitFor, upload:
     assert uploads.expired(conn) == []
     assert len(wait_for(uploads.parts, upload.id)) == 1
     assert wait_for(uploads.add_part, "upload_unknown", blob="part", size_bytes=3) is None
+
+
+def test_the_newest_file_of_a_digest_is_found_in_its_project_while_it_lives(
+    conn: Conn, new_file: Callable[..., FileRow], wait_for: WaitFor
+) -> None:
+    conn.execute("INSERT INTO project (id, name) VALUES (7, 'other')")
+    new_file(sha256="aa", blob="oldest")
+    newest = new_file(sha256="aa", blob="newest")
+    new_file(sha256="aa", blob="expired", expires_seconds=-1)
+    theirs = new_file(sha256="aa", blob="theirs", project_id=7)
+    assert wait_for(files.find_by_digest, 1, "aa") == newest
+    assert wait_for(files.find_by_digest, 1, "bb") is None
+    assert files.blobs_of(conn, 1, [newest.id, theirs.id]) == {newest.id: ("newest", "in.jsonl")}

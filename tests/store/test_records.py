@@ -258,6 +258,31 @@ def test_parts_are_added_once_however_often_their_first_part_is_recorded(
     assert row == (2,)
 
 
+def test_units_that_added_parts_will_count_are_foreseen_until_they_are_recorded(
+    conn: Conn, take: Take, new_job: NewJob
+) -> None:
+    job = new_job([NewItem(custom_id="long", body=b""), NewItem(custom_id="short", body=b"")])
+    claim = take(default_size=2)
+
+    def progress() -> Any:
+        return conn.execute("SELECT units, foreseen FROM job_progress WHERE job_id = %s", (job,)).fetchone()
+
+    for _ in range(2):  # also where the answer to the first record was lost
+        records.record(
+            conn, claim.ref, [PartResult(0, 200, 0, b"")], lease_seconds=30, chunk_done=False,
+            more=[Addition(0, [b"1", b"2"], 300)],
+        )  # fmt: skip
+    assert progress() == (0, 300)
+    records.record(conn, claim.ref, [PartResult(1, 200, 50, b"")], lease_seconds=30, chunk_done=True)
+    assert progress() == (50, 300)
+    rows = [PartResult(2, 200, 100, b""), PartResult(3, 200, 205, b"")]
+    following = take(default_size=9)
+    records.record(conn, following.ref, rows[:1], lease_seconds=30, chunk_done=False)
+    assert progress() == (150, 200)
+    records.record(conn, following.ref, rows[1:], lease_seconds=30, chunk_done=True)
+    assert progress() == (355, 0)  # a little more than was foreseen
+
+
 def test_a_stale_holder_adds_no_parts(conn: Conn, take: Take, take_over: Take, new_job: NewJob) -> None:
     job = new_job(1)
     stale = take(lease_seconds=-1)

@@ -50,6 +50,14 @@ def test_a_slot_may_ask_for_one_model_alone(take: Take, new_job: NewJob) -> None
     assert take(only_model="wanted") is None
 
 
+def test_a_slot_may_ask_for_jobs_that_are_expected_to_be_short(take: Take, new_job: NewJob) -> None:
+    for seconds in (9.0, 2.0, 1.0):
+        new_job(1, lane="interactive", expected_seconds=seconds)
+    new_job(1, lane="interactive", expected_seconds=0.5, model="other")
+    found = [take(only_model="echo", shorter_than=2.0) for _ in range(2)]
+    assert [claim and claim.expected_seconds for claim in found] == [1.0, None]
+
+
 def test_a_paused_model_is_left_alone(take: Take, new_job: NewJob, conn: psycopg.Connection[Any]) -> None:
     new_job(1, model="broken", priority=9)
     fine = new_job(1, model="fine")

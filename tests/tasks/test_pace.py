@@ -40,6 +40,24 @@ def test_an_unmeasured_model_has_no_size() -> None:
     assert Pace().sizes(Lane.BULK) == {}
 
 
+def test_a_measurement_that_took_long_weighs_more_than_a_quick_one() -> None:
+    quick, slow = Pace(), Pace()
+    for pace, seconds in ((quick, 0.01), (slow, 10.0)):
+        pace.measured("m", parts=1, seconds=seconds)
+        pace.measured("m", parts=1, seconds=2 * seconds)
+    assert quick.seconds["m"] / 0.01 < 1.01
+    assert slow.seconds["m"] / 10.0 > 1.5
+
+
+def test_few_parts_are_cut_of_models_whose_parts_are_uneven() -> None:
+    pace = Pace()
+    pace.measured("known", parts=100, seconds=1.0)
+    pace.measured("slow", parts=1, seconds=4.0)
+    uneven = ["known", "slow", "new"]
+    assert pace.sizes(Lane.BULK, uneven) == {"known": 8, "slow": 1, "new": 8}
+    assert pace.sizes(Lane.INTERACTIVE, uneven) == dict.fromkeys(uneven, 1)
+
+
 def test_what_others_measured_is_where_a_slot_begins() -> None:
     pace = Pace()
     pace.measured("own", parts=1, seconds=1.0)

@@ -24,22 +24,27 @@ def test_a_preview_is_what_pruning_deletes(settings: Settings, database_url: str
         submit(database_url, [text(0)])  # is open
         blobs = open_blobs(settings)
         names = []
-        for size in (10, 20):
+        for size in (10, 20, 5):
             writer = blobs.create()
             writer.write(b"x" * size)
             names.append(writer.commit().name)
         _insert_file(conn, "file-old", names[0], 10, "-1 s")
         _insert_file(conn, "file-young", names[1], 20, "1 h")
+        conn.execute(
+            "INSERT INTO attachment (blob, name, size_bytes, created_at)"
+            " VALUES (%s, 'call.wav', 5, now() - interval '2 hours')",
+            (names[2],),
+        )
         _insert_event(conn, "evt_sent", days=31)
         _insert_event(conn, "evt_unsent", days=31, pending=True)
         _insert_event(conn, "evt_young", days=29)
         retention = Retention(settings, blobs)
-        expected = Pruning(jobs=retention.preview(conn).jobs, files=1, bytes=10, events=1)
+        expected = Pruning(jobs=retention.preview(conn).jobs, files=2, bytes=15, events=1)
         assert {view: count for view, count in expected.jobs.items() if count} == {"batch": 2, "call": 1}
         assert retention.preview(conn) == expected  # the first one deleted nothing
         assert retention.prune_all(conn) == expected
         assert retention.prune_all(conn) == Pruning(jobs=retention.preview(conn).jobs)
-        assert [blobs.path(name).exists() for name in names] == [False, True]
+        assert [blobs.path(name).exists() for name in names] == [False, True, False]
         assert ids(conn, "webhook_event") == ["evt_unsent", "evt_young"]
         assert ids(conn, "file") == ["file-young"]
         assert len(ids(conn, "job")) == 1

@@ -13,6 +13,7 @@ from tasks.streams import (
     MOST_PARTS,
     EntryId,
     EventWriter,
+    decode_news,
     key_of,
 )
 
@@ -41,6 +42,21 @@ def test_records_are_gathered_and_go_out_before_a_state(client: redis.Redis, wri
     writer.state(JOB, "completed")
     assert length(client) == 2  # the three parts, and the state
     assert client.xlen(key_of(JOB + 1)) == 1
+
+
+def test_what_was_heard_goes_out_with_the_parts_and_before_them(
+    client: redis.Redis, writer: EventWriter
+) -> None:
+    writer.heard(JOB, [(0, b"a")])
+    writer.recorded(JOB, [0, *range(2, MOST_PARTS + 2)])
+    writer.heard(JOB, [(1, b"b")])
+    writer.state(JOB, "completed")
+    news = [decode_news(fields) for _, fields in client.xrange(key_of(JOB))]
+    assert [(len(one.parts), one.heard, one.state) for one in news] == [
+        (MOST_PARTS, [(0, b"a"), (1, b"b")], None),
+        (1, [], None),
+        (0, [], "completed"),
+    ]
 
 
 def test_what_was_gathered_goes_out_in_time_and_in_portions(client: redis.Redis, writer: EventWriter) -> None:
