@@ -83,6 +83,8 @@ async def _frames(telling: "_Telling", first: Sequence[Told]) -> AsyncIterator[b
         yield END
     except ApiError as error:
         yield ERROR % error_body(error.code, error.message, param=error.param)
+    except DatabaseUnavailable:
+        yield ERROR % error_body("service_unavailable", "The service has lost its database. Ask again soon.")
     finally:
         telling.stop()
 

@@ -18,8 +18,8 @@ from tasks.transcripts.merged import transcript_of
 def zip_of_job(
     conn: Connection[Any], job: JobRow, *, formats: Sequence[Format], include_retries: bool
 ) -> Iterator[bytes]:
-    """The transcripts of a job's items that have one by now, as files in a zip; without `formats` in those that
-    each item asked for. What failed is said in its errors.jsonl. Raises `DatabaseUnavailable`."""
+    """The transcripts of a job's items that have one by now, as files in a zip; without `formats` in those
+    that each item asked for. What failed is said in its errors.jsonl. Raises `DatabaseUnavailable`."""
     return zip_of(_files_of_job(conn, job, formats, include_retries))
 
 
