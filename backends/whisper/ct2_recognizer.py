@@ -13,7 +13,7 @@ from backends.whisper.mel import FRAMES_PER_SECOND, HOP, LONGEST, log_mel
 from backends.whisper.spelling import text_of, token_ends
 from backends.whisper.tokens import ENGLISH, Vocabulary
 from backends.whisper.weights import Array, Weights
-from backends.whisper.window import Asking, Heard, Window
+from backends.whisper.window import GRADE, Asking, Heard, Window
 
 # What is heard of a window: the silence behind it, and how long both are at least. With less, Whisper loops
 # more often, and hearing it again costs more than that.
@@ -67,8 +67,8 @@ class CTranslate2Recognizer:
     def encode(self, windows: Sequence[Window], *, full: bool = False) -> Array:
         """Encoder states float32 (windows, positions, hidden) of windows with silence behind each; 50
         positions are a second."""
-        longest = max(len(window.samples) for window in windows)
-        frames = -(-longest // HOP) + SILENCE_SECONDS * FRAMES_PER_SECOND
+        longest = max(window.grade for window in windows) * GRADE
+        frames = longest // HOP + SILENCE_SECONDS * FRAMES_PER_SECOND
         frames = min(LONGEST, max(frames + frames % 2, LEAST_SECONDS * FRAMES_PER_SECOND))
         frames = LONGEST if full else frames
         mels = [log_mel(window.samples, frames, self.weights.shape.mels) for window in windows]

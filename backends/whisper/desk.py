@@ -1,8 +1,8 @@
 """What the engine does next: which recording it opens, or which windows enter one native call together.
 
 Interactive parts first, the one with the least audio left before the others. Windows of bulk parts are
-pooled over parts and jobs; those of like length go together, since a batch costs as much as its longest, and
-the batch that goes next is the one around the window that has waited longest.
+pooled over parts and jobs; those of one grade of length go together, and the batch that goes next is the one
+with the window that has waited longest.
 """
 
 from collections.abc import Collection
@@ -19,13 +19,10 @@ EXPECTED_SECONDS = 3.0
 SHORTER = 4  # a short batch has so many times fewer windows
 # An interactive recording that got nothing for so long goes next, whatever is shorter.
 PATIENCE_SECONDS = 10.0
-# While fewer interactive windows than these are at hand, another recording is opened first: batches are
-# cheaper, and to open a clip takes little.
+# So many interactive windows of different recordings go together: that is cheaper, and while there are fewer,
+# it takes little to open another clip.
 AT_ONCE = 4
 SHORT_MS = 30_000
-# A window rides along in the batch of an interactive part if it is no longer than that part's longest, or
-# than this many seconds.
-RIDES_ALONG_SECONDS = 5.0
 
 
 class Desk:
@@ -131,37 +128,38 @@ class Desk:
         first = works[0]
         if first.opening:
             return first
+        if (other := self._also_opened(works)) is not None:
+            return other
+        path = first.source.path
+        own = [hearing for work in works if work.source.path == path for hearing in work.hearings]
+        others = [hearing for work in works if work.source.path != path for hearing in work.hearings]
+        alike = _alike(own)
+        riders = [hearing for hearing in others if _shares(hearing, alike[0])]
+        return (alike + riders[: max(0, AT_ONCE - len(alike))])[: self._size]
+
+    def _also_opened(self, works: list[Work]) -> Work | None:
+        """A part that is opened before the first one is heard: another clip, or another piece of the same
+        recording, as long as few windows are at hand."""
         at_hand = sum(len(work.hearings) for work in works)
-        if at_hand < AT_ONCE:
-            short = (work for work in works if work.opening and work.left_ms <= SHORT_MS)
-            if (other := next(short, None)) is not None:
-                return other
-        batch = _alike(first.hearings)[: self._size]
-        bound = max(RIDES_ALONG_SECONDS, *(hearing.window.seconds for hearing in batch))
-        riders = (hearing for work in works[1:] for hearing in work.hearings)
-        for hearing in riders:
-            if len(batch) == self._size:
-                break
-            if _shares(hearing, batch[0]) and hearing.window.seconds <= bound:
-                batch.append(hearing)
-        return batch
+        path = works[0].source.path
+        for work in works:
+            if work.opening and (
+                at_hand < AT_ONCE
+                if work.left_ms <= SHORT_MS
+                else at_hand < self._size and work.source.path == path
+            ):
+                return work
+        return None
 
     def _bulk_batch(self) -> list[Hearing] | None:
         if not self._batch and self._pool:
-            self._batch = self._chosen()
+            self._batch = _alike(self._pool)[: self._size]
             chosen = set(map(id, self._batch))
             self._pool = [hearing for hearing in self._pool if id(hearing) not in chosen]
         if not self._batch:
             return None
         short = monotonic() < self._expected_until
         return self._batch[: max(1, self._size // SHORTER) if short else self._size]
-
-    def _chosen(self) -> list[Hearing]:
-        """The batch of like length around the oldest window."""
-        alike = sorted(_alike(self._pool), key=lambda hearing: -len(hearing.window.samples))
-        at = alike.index(self._pool[0])
-        start = max(0, min(at // self._size * self._size, len(alike) - self._size))
-        return alike[start : start + self._size]
 
 
 def _alike(hearings: list[Hearing]) -> list[Hearing]:
@@ -170,4 +168,6 @@ def _alike(hearings: list[Hearing]) -> list[Hearing]:
 
 
 def _shares(one: Hearing, other: Hearing) -> bool:
-    return one.asking == other.asking and one.full == other.full
+    if one.asking != other.asking or one.full != other.full:
+        return False
+    return one.full or one.window.grade == other.window.grade

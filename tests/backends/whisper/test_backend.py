@@ -191,7 +191,6 @@ def test_a_clip_that_somebody_waits_for_passes_a_long_recording_that_somebody_wa
     found = answers(list(backend(recognizer).run(feed)))
     assert list(found) == [99, 1]
     assert text(transcript(found[1]).segments) == text_of(pitches)
-    assert len(recognizer.recognized[1]) <= 2, "nothing that is longer rides along"
 
 
 def test_a_part_that_is_cancelled_is_dropped_and_the_others_go_on(tmp_path: Path) -> None:
