@@ -11,6 +11,7 @@ import psycopg
 
 from backends import transcription
 from backends.errors import InvalidBody
+from backends.registry import FAMILIES
 from backends.transcription import TranscriptionRequest
 from backends.types import ErrorInfo, Source
 from configs.models import ModelSpec
@@ -28,6 +29,11 @@ class Wanted(NamedTuple):
 
 
 Found = Source | Wanted | ErrorInfo
+
+
+def hears(spec: ModelSpec) -> bool:
+    """Whether a model computes recordings."""
+    return any(endpoint in transcription.ENDPOINTS for endpoint in FAMILIES[spec.family].endpoints)
 
 
 def find_sources(

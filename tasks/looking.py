@@ -7,12 +7,10 @@ from typing import NamedTuple
 
 import structlog
 
-from backends import transcription
 from backends.errors import LoadFailed
-from backends.registry import FAMILIES
 from backends.types import Lane
 from store import chunks, items, lifecycle, turns, watch
-from tasks.attachments import find_sources
+from tasks.attachments import find_sources, hears
 from tasks.controller import Controller
 from tasks.pace import CUT_UNMEASURED
 from tasks.signals import Answered
@@ -24,6 +22,7 @@ LOOK_SECONDS = 1.0
 SHARES_PER_SLOT = 2  # of what is left of a job, a cut takes one share (guided self-scheduling)
 INTERACTIVE_SECONDS = 2.0  # of interactive work in hand; more is left for other slots
 LOSSES_ALONE = 5  # a chunk lost so often is run part by part
+POOLED = 2  # parts of recordings, of which the engine computes bits together
 FETCHED_AHEAD = 16  # bulk parts that wait for what they are about; more are not claimed
 SHORTER = 0.5  # by so much a job must be expected to be shorter, to go into an engine that has enough to do
 SHORT_MOST = 16  # interactive parts of a model in hand, beyond which no shorter ones are added
@@ -103,7 +102,8 @@ class Looker:
         """Of which models interactive parts may be claimed: any (None), or none.
 
         They are handed over at once, so no more are taken than soon get their turn; in a turn of bulk, none.
-        Parts that wait for an engine, for a download perhaps, keep nobody from those that are there.
+        Parts that wait for an engine, for a download perhaps, keep nobody from those that are there. An
+        engine that computes bits of several parts together gets two in any case.
         """
         works = self._c.works
         if self._c.lanes.bulk_turn:
@@ -111,7 +111,9 @@ class Looker:
         if self._interactive_seconds(works) < INTERACTIVE_SECONDS:
             return [None]
         ready = [model for model, work in works.items() if work.engine is not None]
-        return [*ready] if self._interactive_seconds(ready) < INTERACTIVE_SECONDS else []
+        if self._interactive_seconds(ready) < INTERACTIVE_SECONDS:
+            return [*ready]
+        return [m for m in ready if works[m].uneven and works[m].holding.count(Lane.INTERACTIVE) < POOLED]
 
     def _shorter_ones(self) -> list[Question]:
         """Where a long recording that somebody waits for is enough to do for a while, a short one must not
@@ -189,8 +191,7 @@ class Looker:
     def _uneven(self) -> list[str]:
         """The models that hear recordings: some are short, some long, and of some a part only says where to
         cut them."""
-        specs, hearing = self._c.catalogue.specs.values(), set(transcription.ENDPOINTS)
-        return [spec.name for spec in specs if hearing.intersection(FAMILIES[spec.family].endpoints)]
+        return [spec.name for spec in self._c.catalogue.specs.values() if hears(spec)]
 
     def _recharge(self) -> None:
         """Callers pay what their first chunks of a model have cost, once that is known."""

@@ -91,16 +91,17 @@ class Recorder:
 
     def _record(self, holding: Holding, chunk: HeldChunk, cancel: Cancel) -> list[Answered]:
         """Record the chunk's rows; what there is to tell those who wait."""
-        rows, complete, cpu_ms = chunk.rows, not chunk.open, round(chunk.cpu_ms)
+        rows, more, complete, cpu_ms = chunk.rows, chunk.more, not chunk.open, round(chunk.cpu_ms)
         recorded = records.record(
             self._conn.get(), chunk.claim.ref, rows,
-            lease_seconds=self._lease, chunk_done=complete, more=chunk.more,
-            cpu_ms=cpu_ms,
+            lease_seconds=self._lease, chunk_done=complete, more=more, cpu_ms=cpu_ms,
         )  # fmt: skip
         chunk.rows, chunk.more, chunk.leased_at = [], [], time.monotonic()
         chunk.cpu_ms -= cpu_ms
         if not recorded.fenced and chunk.claim.followed:
             self._events.recorded(chunk.claim.job_id, [row.n for row in rows])
+        if more and not recorded.fenced:
+            self._signals.poke(chunk.claim.family)  # us too
         if recorded.fenced:
             self._lose(holding, chunk, cancel)
         elif complete:

@@ -16,7 +16,7 @@ from configs.settings import Settings
 from store.chunks import Claim
 from store.ids import public_id
 from store.items import ClaimedPart
-from tasks.attachments import Found
+from tasks.attachments import Found, hears
 from tasks.breaker import Breaker
 from tasks.deaths import Death, Deaths, end_of
 from tasks.holding import NO_SOURCES, HeldChunk, Holding
@@ -39,6 +39,7 @@ class Work:
         self, spec: ModelSpec, settings: Settings, cores: Sequence[int], pace: Pace, lanes: LaneClock
     ) -> None:
         self.spec = spec
+        self.uneven = hears(spec)  # its parts take anything from nothing to seconds
         self.holding = Holding()
         self.engine: Engine | None = None
         self.used_at = time.monotonic()
