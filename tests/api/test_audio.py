@@ -87,7 +87,15 @@ def test_a_clip_is_transcribed_in_the_types_of_the_official_client(client: OpenA
     assert verbose.duration == 4.3
     assert all(0 <= word.start <= word.end <= verbose.duration for word in verbose.words)
 
-    diarized = client.audio.transcriptions.create(model=MODEL, file=CLIP, response_format="diarized_json")
+    diarized = client.audio.transcriptions.create(
+        model=MODEL,
+        file=CLIP,
+        response_format="diarized_json",
+        chunking_strategy={"type": "server_vad", "threshold": 0.5},
+        keywords=["Helstone"],
+        prompt="Mr. Hale",
+        temperature=0,
+    )
     assert TranscriptionDiarized.model_validate(diarized.model_dump()).segments[0].speaker == "channel_0"
 
 
