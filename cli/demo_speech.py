@@ -82,8 +82,8 @@ def _transcribe(client: "Client", clips: list[Clip], folder: Path, meter: "Meter
     from cli.transcription_run import Order, Run
 
     recordings = find_recordings([clip.path for clip in clips], lambda path, why: meter.say(f"{path}: {why}"))
-    forms = {"formats": list(FORMATS)}
-    order = Order(output=folder, formats=FORMATS, asked={"model": MODEL}, forms=forms, work={})
+    rendering = {"formats": list(FORMATS)}
+    order = Order(output=folder, formats=FORMATS, asked={"model": MODEL}, rendering=rendering, work={})
     run = Run(client, order, meter, quiet=True)
     run.begin(recordings, anew=True)
     started = time.monotonic()

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 LINE_SECONDS = 10.0  # between lines where there is no terminal
 SAMPLE_SECONDS = 0.1  # updates that come faster are passed over
-RATE_SECONDS = 20.0  # the rate is that of the last so many seconds
+RATE_SECONDS = 20.0
 
 
 class Meter:
@@ -24,6 +24,7 @@ class Meter:
         self._task: TaskID | None = None
         self._label = ""
         self._unit = ""
+        self._rate_seconds = RATE_SECONDS
         self._last_line = 0.0
         self._samples: deque[tuple[float, float]] = deque()
 
@@ -48,9 +49,10 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
 
-    def stage(self, label: str, unit: str = "") -> None:
-        """Begin the next thing; `unit` is what is counted ("texts", "MB" for bytes)."""
-        self._label, self._unit = label, unit
+    def stage(self, label: str, unit: str = "", *, rate_seconds: float = RATE_SECONDS) -> None:
+        """Begin the next thing; `unit` is what is counted ("texts", "MB" for bytes). `rate_seconds`: the rate
+        is that of the last so many, longer where the count grows in leaps."""
+        self._label, self._unit, self._rate_seconds = label, unit, rate_seconds
         self._samples.clear()
         self._last_line = time.monotonic()
         if self._bar is None:
@@ -69,7 +71,7 @@ class Meter:
         if self._samples and now - self._samples[-1][0] < SAMPLE_SECONDS:
             return
         self._samples.append((now, done))
-        while self._samples[0][0] < now - RATE_SECONDS and len(self._samples) > 2:
+        while self._samples[0][0] < now - self._rate_seconds and len(self._samples) > 2:
             self._samples.popleft()
         if note is not None and not done:
             figures = note

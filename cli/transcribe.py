@@ -97,18 +97,18 @@ def transcribe(
     from cli.transcription_run import Order, Run
 
     try:
-        forms = formats_of(formats)
+        wanted = formats_of(formats)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--formats") from None
     work = _work(window, timezone, webhook_url)
-    asked, of_forms = _request(forms, model, language, prompt, words, channels)
-    order = Order(output=out, formats=forms, asked=asked, forms=of_forms, work=work)
+    asked, rendering = _request(wanted, model, language, prompt, words, channels)
+    order = Order(output=out, formats=wanted, asked=asked, rendering=rendering, work=work)
     started = time.monotonic()
     with connect(url, api_key) as client, Meter() as meter:
         found = find_recordings(sources, lambda path, why: meter.say(f"skipped {path}: {why}"))
         if not found:
             raise CommandFailed(f"there is no recording in {', '.join(map(str, sources))}")
-        left = found if anew else [one for one in found if not is_done(one, out, forms)]
+        left = found if anew else [one for one in found if not is_done(one, out, wanted)]
         if len(left) < len(found):
             meter.say(f"{counted(len(found) - len(left), 'recording')} already done")
         client.get(f"/v1/models/{model}")
@@ -155,10 +155,10 @@ def _request(
         asked["words"] = True
     if channels is Channels.SPLIT or "diarized_json" in formats:
         asked["channels"] = Channels.SPLIT.value
-    forms: Object = {"formats": list(formats)}
+    rendering: Object = {"formats": list(formats)}
     if words and "verbose_json" in formats:
-        forms["timestamp_granularities"] = ["segment", "word"]
-    return asked, forms
+        rendering["timestamp_granularities"] = ["segment", "word"]
+    return asked, rendering
 
 
 def _work(window: str | None, timezone: str | None, webhook_url: str | None) -> "Object":

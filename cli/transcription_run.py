@@ -16,6 +16,8 @@ from cli.transcription_book import read_book, write_book
 from cli.transcription_job import items_of, submit, upload_all
 from cli.watch import FINAL, FIRST_POLL_SECONDS, LAST_POLL_SECONDS, Patience, complaints, note_of
 
+_RATE_SECONDS = 120.0  # a long recording is done in parts of two minutes
+
 WARNINGS = {
     "truncated_input": "it was cut off: transcribed as far as it goes",
     "damaged_input": "parts of it are damaged",
@@ -25,13 +27,13 @@ WARNINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is wanted. `asked` is the body of each item but for recording and formats, `forms` what of the
+    """What is wanted. `asked` is the body of each item but for recording and formats, `rendering` what of the
     body goes with the formats, `work` what a new job is to have besides its items."""
 
     output: Path
     formats: Sequence[Format]
     asked: Object
-    forms: Object
+    rendering: Object
     work: Object
 
 
@@ -77,7 +79,7 @@ class Run:
             self.tally.failed |= refused
             items = items_of(recording for recording in left.values() if recording.path in files)
             if items:
-                body = self._order.asked | self._order.forms
+                body = self._order.asked | self._order.rendering
                 job = submit(self._client, items, files, body, self._order.work)
                 book.add(job["id"], self._order.asked, items)
                 write_book(self._order.output, book)
@@ -88,7 +90,7 @@ class Run:
     def follow(self) -> None:
         """Write transcripts as they come, until all jobs have ended. Raises `CommandFailed` for a job that
         failed as a whole."""
-        self._meter.stage("transcribing", "s of audio")
+        self._meter.stage("transcribing", "s of audio", rate_seconds=_RATE_SECONDS)
         patience, pause = Patience(self._client, self._meter), FIRST_POLL_SECONDS
         while self._open:
             for collecting in list(self._open):

@@ -39,6 +39,8 @@ def media_errors() -> Iterator[None]:
         raise PartFailed(f"The recording cannot be read: {error.strerror}", code="engine_error") from error
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # the latter: none of our formats
         raise invalid_audio("it is not a recording, or damaged") from error
+    except av.error.EOFError as error:
+        raise invalid_audio("it ends before its sound begins") from error
     except (av.error.FFmpegError, av.error.PyAVCallbackError) as error:
         raise invalid_audio(f"it cannot be read ({_said(error)})") from error
 
