@@ -9,8 +9,9 @@ from backends.types import Lane, Part, Result
 
 
 class Asks(Protocol):
-    """`many` heavy parts keep an engine busy for about a second, or for a few."""
+    """`several` parts are computed in about a second, or in a few; so are `many` heavy ones."""
 
+    several: int
     many: int
 
     def valid(self, key: int, *, seed: int, lane: Lane = Lane.BULK) -> Part:

@@ -33,7 +33,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 class EmbeddingAsks:
     """`{"input": [[1, 2, 3]]}` must be valid ids for the model."""
 
-    many = 300
+    several, many = 90, 300
     _bad: Mapping[str, tuple[dict[str, Any] | bytes, str | None]] = {
         "invalid_json": (b'{"input": NaN}', None),
         "empty_input": ({"input": ["fine", ""]}, "input"),

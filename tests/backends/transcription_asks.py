@@ -16,7 +16,7 @@ from tests.fixtures.tiny_whisper import SENTENCE
 class TranscriptionAsks:
     """Real speech; the model says `SENTENCE` to each window of it, and knows one language."""
 
-    many = 60
+    several, many = 29, 45
     _bad: Mapping[str, tuple[dict[str, Any] | bytes, str, str | None]] = {
         "invalid_json": (b'{"model": NaN}', "speech", None),
         "invalid_value": ({"temperature": 7}, "speech", "temperature"),
