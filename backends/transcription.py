@@ -56,7 +56,7 @@ _FILE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URL = re.compile(r"https?://[^\s]+", re.IGNORECASE)
 _MAX_URL = 4096
 # What captions may ask for: least, most.
-_CAPTION_BOUNDS = {"max_line_chars": (10, 500), "max_lines": (1, 20), "max_seconds": (1, 60)}
+CAPTION_BOUNDS = {"max_line_chars": (10, 500), "max_lines": (1, 20), "max_seconds": (1, 60)}
 
 
 class Captions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,6 +156,7 @@ def _checked(
     _check_unused(fields)
     response_format, formats = _read_formats(fields, endpoint)
     granularities = read_choices(fields, "timestamp_granularities", GRANULARITIES)
+    words = read_flag(fields, "words")
     request = TranscriptionRequest(
         model=read_model(fields, default_model),
         task="translate" if endpoint == TRANSLATIONS else "transcribe",
@@ -166,8 +167,8 @@ def _checked(
         temperature=read_number(fields, "temperature", 0, 1) or 0.0,
         response_format=response_format,
         formats=formats,
-        granularities=frozenset(granularities or ["segment"]),
-        words=read_flag(fields, "words") or "word" in granularities,
+        granularities=frozenset(granularities or (GRANULARITIES if words else ["segment"])),
+        words=words or "word" in granularities,
         logprobs="logprobs" in read_choices(fields, "include", ("logprobs",)),
         channels=_read_channels(fields, formats or (response_format,)),
         captions=_read_captions(fields),
@@ -252,9 +253,9 @@ def _read_captions(fields: Mapping[str, Any]) -> Captions:
     values: dict[str, Any] = {}
     for name, value in given.items():
         param = f"captions.{name[:80]}"
-        if name not in _CAPTION_BOUNDS:
+        if name not in CAPTION_BOUNDS:
             raise invalid("invalid_request", f"unknown field '{param}'", param)
-        number = read_number({param: value}, param, *_CAPTION_BOUNDS[name])
+        number = read_number({param: value}, param, *CAPTION_BOUNDS[name])
         if number is None:
             continue
         if name != "max_seconds" and not number.is_integer():

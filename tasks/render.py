@@ -17,8 +17,9 @@ from store import results
 from store.jobs import JobRow
 from store.results import UNFINISHED, ItemResult
 from store.states import JobState
+from tasks.formats import AS_ASKED, Formats
 from tasks.merging import outcomes
-from tasks.result_bodies import AS_ASKED, Formats, result_body
+from tasks.result_bodies import result_body
 
 Which = Literal["output", "error"]
 

@@ -1,25 +1,13 @@
 """The body of an item's answer: its result, rendered for its endpoint."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from backends.embeddings import EncodingFormat
-from backends.transcription import TRANSCRIPTIONS, TRANSLATIONS, Format
+from backends.transcription import TRANSCRIPTIONS, TRANSLATIONS
 from store.results import ItemResult
 from tasks.embedding_bodies import body_of_embedding
+from tasks.formats import Formats
 from tasks.transcript_bodies import body_of_transcript
-
-
-@dataclass(frozen=True, kw_only=True)
-class Formats:
-    """In which formats results are wanted in place of what each request asked for; by default as it asked."""
-
-    encoding_format: EncodingFormat | None = None
-    transcripts: tuple[Format, ...] = ()
-
-
-AS_ASKED = Formats()
 
 
 def result_body(endpoint: str, model: str, item: ItemResult, formats: Formats) -> Any:
@@ -32,7 +20,7 @@ def _embedding(endpoint: str, model: str, item: ItemResult, formats: Formats) ->
 
 
 def _transcript(endpoint: str, model: str, item: ItemResult, formats: Formats) -> Any:
-    return body_of_transcript(item, endpoint, model, formats.transcripts)
+    return body_of_transcript(item, endpoint, model, formats)
 
 
 _BODIES: dict[str, Callable[[str, str, ItemResult, Formats], Any]] = {

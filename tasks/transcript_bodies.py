@@ -7,6 +7,7 @@ import orjson
 
 from backends.transcription import Format, TranscriptionRequest, parse_part
 from store.results import ItemResult
+from tasks.formats import Formats
 from tasks.transcripts.archive import zip_of
 from tasks.transcripts.formats import ENDINGS, MEDIA_TYPES, render
 from tasks.transcripts.merged import Transcript, transcript_of
@@ -14,14 +15,14 @@ from tasks.transcripts.merged import Transcript, transcript_of
 ZIP = "application/zip"
 
 
-def body_of_transcript(item: ItemResult, endpoint: str, model: str, formats: Sequence[Format]) -> Any:
+def body_of_transcript(item: ItemResult, endpoint: str, model: str, formats: Formats) -> Any:
     """The JSON value of a line: an object, or a string for the formats that are text; for several an
-    object of them. `formats`, if any, are in place of what the item's request asked for."""
-    request = parse_part(item.body, endpoint, model=model)
-    transcript = transcript_of(item.parts)
-    several = formats or request.formats
-    if len(formats) == 1 or not several:
-        return _as_json(transcript, formats[0] if formats else request.response_format, request)
+    object of them."""
+    request = formats.ruled(parse_part(item.body, endpoint, model=model))
+    transcript, wanted = transcript_of(item.parts), formats.transcripts
+    several = wanted or request.formats
+    if len(wanted) == 1 or not several:
+        return _as_json(transcript, wanted[0] if wanted else request.response_format, request)
     return {
         "text": transcript.text,
         "formats": {each: _as_json(transcript, each, request) for each in several},

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api.content import JSON_LINES, lines_response
 from api.deps import InReader, InServices
@@ -12,15 +12,15 @@ from api.job_filters import Several, item_states_of
 from api.job_store import find_job
 from api.openapi import BINARY, TEXT, describes
 from api.schemas.items import ItemObject, ItemPage, item_object
-from api.transcript_formats import formats_of
+from api.transcript_formats import TranscriptQuery, formats_of
 from api.wire import reply
 from backends.embeddings import EncodingFormat
 from backends.transcription import ENDPOINTS
 from store import item_states
 from store.db import borrow
 from store.lines import MAX_CUSTOM_ID
+from tasks.formats import Formats
 from tasks.render import render_results
-from tasks.result_bodies import Formats
 from tasks.transcript_bodies import ZIP
 from tasks.transcript_zips import zip_of_job
 
@@ -66,16 +66,20 @@ async def retrieve_results(
     job_id: str,
     services: InServices,
     caller: InReader,
+    query: Annotated[TranscriptQuery, Depends()],
     after: Annotated[int | None, AfterItem] = None,
     include_retries: bool = False,
     encoding_format: EncodingFormat | None = None,
     response_format: Annotated[str | None, Query(max_length=40)] = None,
-    formats: Several = None,
 ) -> Response:
     """Results as JSON lines in order of items, errors among them: what is there by now, or with `after` as
     far as there is no gap. Formats are in place of those that the requests asked for."""
     one = formats_of([response_format], "response_format") if response_format is not None else ()
-    wanted = Formats(encoding_format=encoding_format, transcripts=formats_of(formats) or one)
+    wanted = Formats(
+        encoding_format=encoding_format,
+        transcripts=formats_of(query.formats) or one,
+        captions=query.captions,
+    )
     job = await find_job(services, caller, job_id)
     lines = partial(
         render_results,
@@ -92,11 +96,11 @@ async def retrieve_transcripts(
     job_id: str,
     services: InServices,
     caller: InReader,
-    formats: Several = None,
+    query: Annotated[TranscriptQuery, Depends()],
     include_retries: bool = False,
 ) -> Response:
     """The transcripts that are there by now, as files in a zip, with what failed in its errors.jsonl."""
-    wanted = formats_of(formats)
+    wanted = Formats(transcripts=formats_of(query.formats), captions=query.captions)
     job = await find_job(services, caller, job_id)
     if job.endpoint not in ENDPOINTS:
         message = f"The job is one of {job.endpoint}, which makes no transcripts."

@@ -216,6 +216,7 @@ def test_a_job_is_followed_and_read_in_any_format_afterwards(
     told = {(segment["start"], segment["text"]) for segment in heard}
     assert told == {(segment["start"], segment["text"].strip()) for segment in body["segments"]}
     assert failed["response"]["body"]["error"]["code"] == "file_not_found"
+    assert len(body["words"]) == len(body["text"].split())
     [several, _] = results_of(http, job["id"], formats="tsv,lrc")
     assert set(several["response"]["body"]["formats"]) == {"tsv", "lrc"}
 

@@ -86,6 +86,11 @@ def test_results_are_read_while_the_job_runs_and_going_on_misses_none(http: http
         ("items/" + "x" * 5000, 404, "item_not_found"),
         ("results?after=99999999999", 400, "invalid_value"),
         ("results?include_retries=perhaps", 400, "invalid_value"),
+        ("results?response_format=docx", 400, "invalid_value"),
+        ("results?formats=srt,docx", 400, "invalid_value"),
+        ("results?max_lines=0", 400, "invalid_value"),
+        ("transcripts?formats=docx", 400, "invalid_value"),
+        ("transcripts", 400, "endpoint_not_supported"),
     ],
 )
 def test_items_that_cannot_be(http: httpx.Client, path: str, status: int, code: str) -> None:

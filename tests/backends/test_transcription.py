@@ -123,6 +123,7 @@ def test_a_piece_keeps_what_was_asked_and_names_its_bytes() -> None:
     first = parse_part(whole, TRANSCRIPTIONS, model="m", defaults={"prompt": "Grant"})
     assert (first.attachment, first.stretch, first.url) == (ATTACHMENT, None, None)
     assert (first.model, first.prompt, first.words) == ("m", "Grant", True)
+    assert first.granularities == {"segment", "word"}  # for a verbose_json that is read afterwards
     second = parse_part(later, TRANSLATIONS, model="m")
     assert (second.attachment, second.stretch) == (ATTACHMENT, (120_000, 241_500))
     assert (second.task, second.language) == ("translate", "en")

@@ -14,8 +14,8 @@ from store.jobs import JobRow
 from store.results import ItemResult
 from store.states import JobState
 from tasks.embedding_bodies import embedding_body
+from tasks.formats import Formats
 from tasks.render import render_answer, render_line
-from tasks.result_bodies import Formats
 
 BASE64 = Formats(encoding_format="base64")
 VECTORS = np.array([[0.1, -2.5e-8, 3.0], [1 / 3, 0.0, -1.0]], dtype="<f4")

@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
-from backends.transcription import TRANSCRIPTIONS, Format, TranscriptionRequest, parse_request, piece
+from backends.transcription import (
+    TRANSCRIPTIONS,
+    Format,
+    TranscriptionRequest,
+    parse_request,
+    piece,
+)
 from store.results import ItemResult
+from tasks.formats import AS_ASKED, Formats
 from tasks.render import render_answer
 from tasks.transcript_bodies import body_of_transcript, media_type_of, transcript_body
 from tests.tasks.transcripts.samples import part, segment
@@ -25,7 +32,7 @@ def item(body: bytes) -> ItemResult:
 
 def body_of(*formats: Format, **asked: Any) -> Any:
     body = json.dumps({"file_id": "file-1", **asked}).encode()
-    return body_of_transcript(item(body), TRANSCRIPTIONS, "whisper", formats)
+    return body_of_transcript(item(body), TRANSCRIPTIONS, "whisper", Formats(transcripts=formats))
 
 
 def request(**asked: Any) -> TranscriptionRequest:
@@ -50,9 +57,19 @@ def test_a_reader_may_ask_for_other_formats() -> None:
     assert list(body_of("tsv", "lrc", response_format="srt")["formats"]) == ["tsv", "lrc"]
 
 
+def test_a_reader_may_set_the_rules_of_captions() -> None:
+    spoken = item(b'{"file_id": "f", "response_format": "srt", "captions": {"max_lines": 1}}')
+    spoken.parts = [part(0, 9000, segment(0, 9000, " one two three four five six"), total_ms=9000)]
+    as_asked = body_of_transcript(spoken, TRANSCRIPTIONS, "whisper", AS_ASKED)
+    narrow = Formats(captions={"max_line_chars": 14, "max_seconds": 20.0})
+    assert as_asked.count("-->") == 2  # by seconds
+    assert "\none two three\n\n" in body_of_transcript(spoken, TRANSCRIPTIONS, "whisper", narrow)
+    assert narrow.ruled(request(captions={"max_lines": 1})).captions.max_lines == 1
+
+
 def test_a_piece_is_rendered_as_it_was_asked() -> None:
     asked = piece(b'{"model": "m", "response_format": "text"}', ("blob", "talk.wav"))
-    assert body_of_transcript(item(asked), TRANSCRIPTIONS, "whisper", ()) == "One two.\n"
+    assert body_of_transcript(item(asked), TRANSCRIPTIONS, "whisper", AS_ASKED) == "One two.\n"
 
 
 @pytest.mark.parametrize(

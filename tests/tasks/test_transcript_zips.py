@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -17,6 +17,7 @@ from store.db import connect
 from store.ids import new_suffix
 from store.items import NewItem
 from store.jobs import JobRow
+from tasks.formats import Formats
 from tasks.transcript_zips import zip_of_job
 from tests.tasks.test_transcript_bodies import PARTS
 
@@ -65,8 +66,8 @@ async def _insert(url: str) -> JobRow:
         return row
 
 
-def files(conn: psycopg.Connection[Any], job: JobRow, formats: Sequence[Format] = ()) -> dict[str, bytes]:
-    sent = b"".join(zip_of_job(conn, job, formats=formats, include_retries=False))
+def files(conn: psycopg.Connection[Any], job: JobRow, *formats: Format) -> dict[str, bytes]:
+    sent = b"".join(zip_of_job(conn, job, formats=Formats(transcripts=formats), include_retries=False))
     with zipfile.ZipFile(io.BytesIO(sent)) as found:
         return {name: found.read(name) for name in found.namelist()}
 
@@ -79,7 +80,7 @@ def test_each_item_has_the_files_that_it_asked_for(conn: psycopg.Connection[Any]
 
 
 def test_a_reader_chooses_the_formats_of_all(conn: psycopg.Connection[Any], job: JobRow) -> None:
-    assert list(files(conn, job, ["vtt"])) == ["monday.vtt", "tuesday.vtt", "errors.jsonl"]
+    assert list(files(conn, job, "vtt")) == ["monday.vtt", "tuesday.vtt", "errors.jsonl"]
 
 
 def test_what_failed_is_said(conn: psycopg.Connection[Any], job: JobRow) -> None:
