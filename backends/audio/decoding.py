@@ -67,4 +67,4 @@ class Decoding:
     def _stamp(self, frame: AudioFrame, otherwise: float) -> float:
         if not self._facts.steady or frame.pts is None:
             return otherwise
-        return float(frame.pts * (frame.time_base or self._media.tick)) - self._media.origin
+        return frame.pts * self._media.tick - self._media.origin

@@ -19,7 +19,8 @@ class Unmixable(ValueError):
 
 
 class Mixer:
-    """Resamples frames of one kind that follow each other."""
+    """Resamples frames of one kind that follow each other, about a second at a time: frames are as short as
+    20 ms, and each call costs as much as decoding one."""
 
     def __init__(self, kind: AudioFrame, layout: str | None) -> None:
         """`layout` is FFmpeg's name of the channels that come out, None: all mixed into one.
@@ -28,7 +29,8 @@ class Mixer:
         """
         if not FEWEST_HERTZ <= kind.sample_rate <= MOST_HERTZ:
             raise Unmixable(f"{kind.sample_rate} Hz")
-        self._kind = kind_of(kind)
+        self._kind = kind.sample_rate, kind.format.name, kind.layout.name
+        self._held = av.AudioFifo()
         self._mixing = layout is None
         if layout is None:
             layout = "mono" if kind.layout.nb_channels <= 2 else kind.layout.name
@@ -37,14 +39,21 @@ class Mixer:
 
     def takes(self, frame: AudioFrame) -> bool:
         """True if `frame` is of the kind that this mixer was made for: files may change it on the way."""
-        return kind_of(frame) == self._kind
+        return (frame.sample_rate, frame.format.name, frame.layout.name) == self._kind
 
     def mixed(self, frame: AudioFrame | None) -> Samples:
-        """What `frame` (None: the end) adds, shape (channels, n). Raises `Unmixable`."""
-        if frame is not None:
-            frame.pts = None  # who places the samples is not the resampler
+        """What comes out once `frame` (None: the end) is in, shape (channels, n). Raises `Unmixable`."""
         try:
-            frames = self._resampler.resample(frame)
+            if frame is not None:
+                frame.pts = None  # who places the samples is neither of the two
+                self._held.write(frame)
+            if frame is None or self._held.samples >= frame.sample_rate:
+                held = self._held.read()
+                frames = self._resampler.resample(held) if held is not None else []
+            else:
+                frames = []
+            if frame is None:
+                frames += self._resampler.resample(None)
         except (av.error.FFmpegError, ValueError) as error:
             raise Unmixable(str(error)) from error
         packed = [part.to_ndarray().reshape(-1, self._channels) for part in frames if part and part.samples]
@@ -52,7 +61,3 @@ class Mixer:
         if self._mixing and self._channels > 1:
             samples = samples.mean(axis=1, dtype=np.float32, keepdims=True)
         return np.asarray(samples.T, dtype=np.float32)
-
-
-def kind_of(frame: AudioFrame) -> tuple[str, str, int]:
-    return frame.format.name, frame.layout.name, frame.sample_rate
