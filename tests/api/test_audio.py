@@ -214,7 +214,8 @@ def test_a_job_is_followed_and_read_in_any_format_afterwards(
     [whole, failed] = results_of(http, job["id"], response_format="verbose_json")
     body = whole["response"]["body"]
     told = {(segment["start"], segment["text"]) for segment in heard}
-    assert told == {(segment["start"], segment["text"].strip()) for segment in body["segments"]}
+    assert told  # what was heard before this reader came is not among it
+    assert told <= {(segment["start"], segment["text"].strip()) for segment in body["segments"]}
     assert failed["response"]["body"]["error"]["code"] == "file_not_found"
     assert len(body["words"]) == len(body["text"].split())
     [several, _] = results_of(http, job["id"], formats="tsv,lrc")
