@@ -16,8 +16,8 @@ SPEECH, SILENCE = 0.5, 0.35
 # The frames after which speech has ended: 160 ms, as in faster-whisper's batched pipeline. The pauses between
 # clauses are as long; a window may be cut there.
 ENDED_FRAMES = 5
-# 128 ms; what is no longer is no word. Of words of 200 to 300 ms, each cut out of a clip of LibriSpeech and put
-# into silence, Silero's own 250 ms lose 46 of 91, and 128 ms lose one.
+# 128 ms; what is no longer is no word. Of words of 200 to 300 ms, each cut out of a clip of LibriSpeech and
+# put into silence, Silero's own 250 ms lose 46 of 91, and 128 ms lose one.
 SHORTEST = 4 * FRAME
 PADDING = RATE * 30 // 1000  # before and after: the first and last sounds are weak
 
