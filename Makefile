@@ -15,7 +15,8 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --pr
   --only-binary :all: -c constraints.txt
 # One stamp per step, touched when it is done, so that an interrupted step is taken again.
 MADE := $(VENV)/.made
-# What is installed for whom: the demos need the bert or the whisper family, the tests the development tools too.
+# What is installed for whom: the demo needs the bert family, speech and `up` the whisper family as well, the tests
+# the development tools too.
 INSTALLED := $(VENV)/.installed
 INSTALLED_SPEECH := $(VENV)/.installed-speech
 INSTALLED_DEV := $(VENV)/.installed-dev
@@ -58,7 +59,7 @@ demo: $(INSTALLED) ## Embed the standard library's docstrings in bulk, then sear
 demo-speech: $(INSTALLED_SPEECH) ## Transcribe real speech in bulk, and count the wrong words
 	@$(BIN)/batchyard demo-speech $(ARGS)
 
-up: $(INSTALLED) ## Start the whole service in the foreground
+up: $(INSTALLED_SPEECH) ## Start the whole service in the foreground
 	@exec $(BIN)/batchyard up $(ARGS)
 
 bindings: $(INSTALLED_DEV) ## Build the native bindings with our flags (cached by CPU kind; minutes the first time)
