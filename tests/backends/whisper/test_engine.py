@@ -80,12 +80,12 @@ def transcript(answer: Done | Failed) -> TranscriptResult:
     return result
 
 
-def pieces(driver: Driver, recording: Source, *, lane: Lane = Lane.BULK) -> list[Part]:
+def pieces(driver: Driver, recording: Source) -> list[Part]:
     """The parts of a long recording, as its first part has planned them."""
-    (plan,) = driver.compute([whole(driver, recording, lane=lane)])
+    (plan,) = driver.compute([whole(driver, recording, words=True)])
     assert isinstance(plan, Done)
     assert transcript(plan).total_ms == plan.foreseen
-    return [Part(driver.new_key(), TRANSCRIPTIONS, body, lane, recording) for body in plan.more]
+    return [Part(driver.new_key(), TRANSCRIPTIONS, body, Lane.BULK, recording) for body in plan.more]
 
 
 def merged(parts: Sequence[Part], answers: Mapping[int, Done | Failed]) -> list[Segment]:
