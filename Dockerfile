@@ -4,7 +4,7 @@
 #   docker run --init -p 8080:8080 -e BATCHYARD_API_KEY=... -v batchyard:/var/lib/batchyard batchyard
 #
 # It installs wheels only, so it runs on any x86-64 CPU. The bindings that are built for one kind of CPU
-# (`make bindings`) are not in it: the bert family runs on OpenVINO here.
+# (`make bindings`) are not in it: the bert family runs on OpenVINO here, the whisper family on both its runtimes.
 FROM python:3.11-slim-bookworm
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -22,7 +22,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN for package in api backends cli configs migrations store tasks; do \
       mkdir "$package" && touch "$package/__init__.py"; \
     done \
- && pip install --only-binary :all: -c constraints.txt -e ".[bert,parquet]"
+ && pip install --only-binary :all: -c constraints.txt -e ".[bert,parquet,whisper]"
 
 COPY api api
 COPY backends backends
