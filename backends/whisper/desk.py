@@ -108,9 +108,14 @@ class Desk:
             self.end(self._works[key])
 
     def _urgent(self) -> list[Work]:
-        """Interactive parts in order: the shortest first, but every other time one that was kept waiting."""
+        """Interactive parts in order: the shortest first, but every other time one that was kept waiting.
+
+        Parts of one recording stay together and in order, as it may be read while it is heard."""
         works = [work for work in self._works.values() if work.interactive]
-        works.sort(key=lambda work: work.left_ms)  # stable: by arrival between equals
+        least: dict[str, int] = {}
+        for work in works:
+            least[work.source.path] = min(work.left_ms, least.get(work.source.path, work.left_ms))
+        works.sort(key=lambda work: least[work.source.path])  # stable: by arrival between equals
         if len(works) > 1:
             self._late = self._late or self._find_late(works)
             self._late_turn = self._late is not None and not self._late_turn

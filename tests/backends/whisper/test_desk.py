@@ -191,6 +191,14 @@ def test_pieces_of_one_recording_are_opened_and_heard_together() -> None:
     assert [hearing.work.key for hearing in batch(desk)] == [1] * (SIZE - 2) + [2, 2]
 
 
+def test_pieces_of_one_recording_are_heard_in_order_however_short_a_later_one_is() -> None:
+    desk = Desk(SIZE)
+    opened(desk, work(1, urgent=True, path="/long"), *[14] * SIZE)
+    opened(desk, work(2, urgent=True, path="/long"), 3)
+    assert [hearing.work.key for hearing in take(desk)] == [1] * SIZE
+    assert [hearing.work.key for hearing in take(desk)] == [2]
+
+
 def test_a_recording_that_short_ones_keep_waiting_gets_every_other_call(clock: Clock) -> None:
     desk = Desk(SIZE)
     opened(desk, work(1, urgent=True, path="/long"), *[15] * 40)
