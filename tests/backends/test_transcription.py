@@ -113,7 +113,11 @@ def test_a_translation_has_no_speakers() -> None:
 @given(st.binary() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_whatever_a_caller_sends_is_read_or_refused(body: bytes | str) -> None:
     sent = body if isinstance(body, bytes) else body.encode()
-    assert refusal(sent).code in ("invalid_json", "invalid_request")  # no caller can send a piece
+    assert refusal(sent).status == 400
+
+
+def test_no_caller_can_send_a_piece() -> None:
+    assert refusal(piece(b'{"model": "m"}', ATTACHMENT)).code == "invalid_request"
 
 
 def test_a_piece_keeps_what_was_asked_and_names_its_bytes() -> None:
