@@ -6,8 +6,9 @@ letting interactive parts overtake, failing one part without the others.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from time import process_time
 from typing import Any, ClassVar, Self
 
 import structlog
@@ -34,6 +35,7 @@ from backends.whisper.desk import Desk
 from backends.whisper.guard import Full, Silent, Split, Warmer, judge
 from backends.whisper.hearing import Hearing, prepare, recognize, refusal
 from backends.whisper.opening import Opener, Plan
+from backends.whisper.pacing import Pace
 from backends.whisper.recognizer import Recognizer
 from backends.whisper.selftest import check_hearing
 from backends.whisper.vad import Vad
@@ -52,12 +54,14 @@ class WhisperBackend(Backend):
 
     runtime: ClassVar[str]
 
-    def __init__(self, spec: ModelSpec, recognizer: Recognizer, vad: Vad) -> None:
+    def __init__(self, spec: ModelSpec, recognizer: Recognizer, vad: Vad, threads: int = 1) -> None:
         self._spec = spec
         self._recognizer = recognizer
         self._vad = vad
         longest = spec.options.get("window_seconds") or recognizer.window_seconds
         self._opener = Opener(vad=vad, window_seconds=longest)
+        self._threads = threads
+        self._preparing, self._recognizing = Pace(recognizer.encode_windows), Pace(recognizer.batch_windows)
 
     @classmethod
     def load(cls, spec: ModelSpec, folder: Path, threads: int) -> Self:
@@ -66,7 +70,7 @@ class WhisperBackend(Backend):
         vad = Vad.load(folder / VAD_FILE.path, threads)
         recognizer = cls.open_recognizer(spec, folder, threads)
         check_hearing(recognizer, vad, spec.name)
-        return cls(spec, recognizer, vad)
+        return cls(spec, recognizer, vad, threads)
 
     @classmethod
     @abstractmethod
@@ -85,7 +89,7 @@ class WhisperBackend(Backend):
 
     def run(self, feed: Feed) -> Iterator[Event]:
         """Compute parts until the feed is closed and nothing is in hand."""
-        desk = Desk(self._recognizer.batch_windows)
+        desk = Desk(self._recognizer.batch_windows, self._recognizing)
         while True:
             desk.drop(feed.cancelled())
             parts = feed.take(desk.room, wait=0.0 if desk.busy else None)
@@ -155,15 +159,18 @@ class WhisperBackend(Backend):
             return
         yield from _tell(work, desk)
 
-    def _hear(self, hearings: Sequence[Hearing], desk: Desk) -> Iterator[Event]:
+    def _hear(self, hearings: list[Hearing], desk: Desk) -> Iterator[Event]:
         """One native call: what is lacking is prepared; what is prepared is recognized."""
-        recognizer = self._recognizer
+        began = process_time()
         if lacking := [hearing for hearing in hearings if hearing.prepared is None]:
-            failures = prepare(recognizer, lacking[: recognizer.encode_windows])
+            pace, called = self._preparing, lacking[: self._preparing.windows]
+            failures = prepare(self._recognizer, called)
         else:
-            answers, failures = recognize(recognizer, hearings)
+            pace, called = self._recognizing, hearings
+            answers, failures = recognize(self._recognizer, called)
             for hearing, heard in answers:
                 _judge(hearing, heard, desk)
+        pace.took(len(called), (process_time() - began) / self._threads)
         for hearing, error in failures:
             yield from _fail(hearing.work, error, desk)
         for work in dict.fromkeys(hearing.work for hearing in hearings):

@@ -10,6 +10,7 @@ from math import ceil, inf
 from time import monotonic
 
 from backends.whisper.hearing import Hearing
+from backends.whisper.pacing import Pace
 from backends.whisper.work import Work
 
 # A first guess at the windows of a part, until some have been seen: it may be a clip or two minutes of talk.
@@ -26,10 +27,12 @@ SHORT_MS = 30_000
 
 
 class Desk:
-    """The parts in hand and their windows. A native call takes `batch_windows` of them at most."""
+    """The parts in hand and their windows. A native call takes `batch_windows` of them at most, fewer where
+    `pace` says so."""
 
-    def __init__(self, batch_windows: int) -> None:
+    def __init__(self, batch_windows: int, pace: Pace | None = None) -> None:
         self._size = batch_windows
+        self._pace = pace
         self._works: dict[int, Work] = {}
         self._pool: list[Hearing] = []  # of bulk parts, the oldest first
         self._batch: list[Hearing] = []  # taken from the pool, to be heard next
@@ -140,7 +143,7 @@ class Desk:
         others = [hearing for work in works if work.source.path != path for hearing in work.hearings]
         alike = _alike(own)
         riders = [hearing for hearing in others if _shares(hearing, alike[0])]
-        return (alike + riders[: max(0, AT_ONCE - len(alike))])[: self._size]
+        return (alike + riders[: max(0, AT_ONCE - len(alike))])[: self._allowed]
 
     def _also_opened(self, works: list[Work]) -> Work | None:
         """A part that is opened before the first one is heard: another clip, or another piece of the same
@@ -164,7 +167,11 @@ class Desk:
         if not self._batch:
             return None
         short = monotonic() < self._expected_until
-        return self._batch[: max(1, self._size // SHORTER) if short else self._size]
+        return self._batch[: max(1, self._allowed // SHORTER) if short else self._allowed]
+
+    @property
+    def _allowed(self) -> int:
+        return self._size if self._pace is None else self._pace.windows
 
 
 def _alike(hearings: list[Hearing]) -> list[Hearing]:
