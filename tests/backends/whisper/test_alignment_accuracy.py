@@ -1,7 +1,7 @@
-"""Word times of the real model: those of CTranslate2's own method, and right."""
+"""Word times of the real model are right on both runtimes, and those of CTranslate2's own method."""
 
 import csv
-from collections.abc import Iterator
+import re
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from backends.whisper.ct2_decoder import open_model
 from backends.whisper.ct2_recognizer import CTranslate2Recognizer
+from backends.whisper.recognizer import Recognizer
 from backends.whisper.speech import spans_of
 from backends.whisper.vad import Vad
 from backends.whisper.window import Asking, Heard, Window
@@ -18,8 +19,7 @@ from tests.fixtures.recordings import read
 from tests.fixtures.speech import clips
 
 WORDS = Path(__file__).parents[2] / "data" / "whisper" / "words.tsv"
-FRAME_MS = 20
-BATCH = 8
+Starts = list[tuple[str, int]]  # words and milliseconds
 
 pytestmark = pytest.mark.slow
 
@@ -33,21 +33,35 @@ def windows(vad: Vad) -> list[Window]:
 
 @pytest.fixture(scope="module")
 def heard(whisper_recognizer: CTranslate2Recognizer, windows: list[Window]) -> list[Heard]:
-    return [
-        heard
-        for batch in batches(windows)
-        for heard in whisper_recognizer.recognize(
-            batch, whisper_recognizer.prepare(batch), Asking(words=True)
-        )
-    ]
+    return hear(whisper_recognizer, windows)
 
 
-def test_words_begin_within_100_ms_of_a_forced_alignment_in_the_mean(heard: list[Heard]):
-    errors = np.concatenate([start_errors(*row) for row in zip(heard, spoken_words(), strict=True)])
+@pytest.fixture(scope="module")
+def heard_by_whispercpp(whispercpp_recognizer: Recognizer, windows: list[Window]) -> list[Heard]:
+    return hear(whispercpp_recognizer, windows)
+
+
+@pytest.mark.parametrize("runtime", ["heard", "heard_by_whispercpp"])
+def test_words_begin_within_100_ms_of_a_forced_alignment_in_the_mean(
+    request: pytest.FixtureRequest, runtime: str
+):
+    rows = zip(request.getfixturevalue(runtime), spoken_words(), strict=True)
+    errors = np.array(
+        [mine - theirs for said, spoken in rows for mine, theirs in paired(starts(said), spoken)]
+    )
     assert len(errors) > 300  # of 381 words that are said: those that were heard right
     assert np.abs(errors).mean() <= 100
     assert abs(np.median(errors)) <= 30  # neither late nor early
     assert (np.abs(errors) <= 200).mean() >= 0.9
+
+
+def test_both_runtimes_agree_on_when_words_are_spoken(heard: list[Heard], heard_by_whispercpp: list[Heard]):
+    rows = zip(heard, heard_by_whispercpp, strict=True)
+    apart = np.array(
+        [mine - theirs for one, other in rows for mine, theirs in paired(starts(one), starts(other))]
+    )
+    assert len(apart) > 300
+    assert (np.abs(apart) <= 500).mean() >= 0.97
 
 
 def test_tokens_are_looked_for_where_ctranslate2_finds_them(
@@ -72,21 +86,30 @@ def test_tokens_are_looked_for_where_ctranslate2_finds_them(
     assert np.mean(np.array(differences) <= 2) >= 0.95
 
 
-def batches(windows: list[Window]) -> Iterator[list[Window]]:
-    return (windows[first : first + BATCH] for first in range(0, len(windows), BATCH))
+def hear(recognizer: Recognizer, windows: list[Window]) -> list[Heard]:
+    heard: list[Heard] = []
+    for first in range(0, len(windows), recognizer.batch_windows):
+        batch = windows[first : first + recognizer.batch_windows]
+        heard += recognizer.recognize(batch, recognizer.prepare(batch), Asking(words=True))
+    return heard
 
 
-def spoken_words() -> list[list[tuple[str, int]]]:
+def spoken_words() -> list[Starts]:
     """Words and when they begin, clip by clip by name (tests/references/whisper_words.py)."""
     with WORDS.open() as file:
         rows = list(csv.reader(file, delimiter="\t"))
     return [[(word, int(start)) for name, start, _, word in rows if name == clip.stem] for clip in clips()]
 
 
-def start_errors(heard: Heard, spoken: list[tuple[str, int]]) -> list[int]:
-    """By how many milliseconds each word that was heard right begins too late."""
+def starts(heard: Heard) -> Starts:
+    """Words in small letters without marks, and when they begin."""
     assert heard.words is not None
-    texts = ["".join(filter(lambda c: c.isalnum() or c == "'", word.text.lower())) for word in heard.words]
-    matcher = SequenceMatcher(None, texts, [word for word, _ in spoken], autojunk=False)
-    pairs = [(a + n, b + n) for a, b, length in matcher.get_matching_blocks() for n in range(length)]
-    return [heard.words[mine].start_ms - spoken[theirs][1] for mine, theirs in pairs]
+    assert "".join(word.text for word in heard.words) == heard.text
+    return [(re.sub(r"[^a-z0-9']", "", word.text.lower()), word.start_ms) for word in heard.words]
+
+
+def paired(some: Starts, others: Starts) -> list[tuple[int, int]]:
+    """When the words that both have in common begin, in the one and in the other."""
+    one, other = ([word for word, _ in each] for each in (some, others))
+    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    return [(some[a + n][1], others[b + n][1]) for a, b, length in blocks for n in range(length)]
