@@ -16,21 +16,8 @@ import structlog
 from backends.base import Backend, Feed
 from backends.errors import BackendError, InvalidBody
 from backends.spec_values import check_values
-from backends.transcription import TranscriptionRequest, parse_part, piece
-from backends.types import (
-    Delta,
-    Done,
-    ErrorInfo,
-    Event,
-    Failed,
-    Lane,
-    Part,
-    Progress,
-    Started,
-    TranscriptResult,
-    encode_result,
-    encode_segments,
-)
+from backends.transcription import TranscriptionRequest, parse_part
+from backends.types import ErrorInfo, Event, Failed, Lane, Part, Started
 from backends.whisper.desk import Desk
 from backends.whisper.guard import Full, Silent, Split, Warmer, judge
 from backends.whisper.hearing import Hearing, prepare, recognize, refusal
@@ -38,6 +25,7 @@ from backends.whisper.opening import Opener, Plan
 from backends.whisper.pacing import Pace
 from backends.whisper.recognizer import Recognizer
 from backends.whisper.selftest import check_hearing
+from backends.whisper.telling import fail, planned, tell
 from backends.whisper.vad import Vad
 from backends.whisper.window import Asking, Heard
 from backends.whisper.windows import halves
@@ -146,18 +134,18 @@ class WhisperBackend(Backend):
         except StopIteration as end:
             if isinstance(end.value, Plan):
                 desk.end(work)
-                yield _planned(work, end.value)
+                yield planned(work, end.value)
                 return
             work.open_with(end.value)
             desk.opened(work)
         except BackendError as error:
-            yield from _fail(work, ErrorInfo(error.code, error.message, error.param), desk)
+            yield from fail(work, ErrorInfo(error.code, error.message, error.param), desk)
             return
         except Exception as error:
             log.exception("recording.failed", name=work.source.name)
-            yield from _fail(work, refusal(error), desk)
+            yield from fail(work, refusal(error), desk)
             return
-        yield from _tell(work, desk)
+        yield from tell(work, desk)
 
     def _hear(self, hearings: list[Hearing], desk: Desk) -> Iterator[Event]:
         """One native call: what is lacking is prepared; what is prepared is recognized."""
@@ -172,9 +160,9 @@ class WhisperBackend(Backend):
                 _judge(hearing, heard, desk)
         pace.took(len(called), (process_time() - began) / self._threads)
         for hearing, error in failures:
-            yield from _fail(hearing.work, error, desk)
+            yield from fail(hearing.work, error, desk)
         for work in dict.fromkeys(hearing.work for hearing in hearings):
-            yield from _tell(work, desk)
+            yield from tell(work, desk)
 
 
 def asking_of(request: TranscriptionRequest) -> Asking:
@@ -187,12 +175,6 @@ def asking_of(request: TranscriptionRequest) -> Asking:
         words=request.words,
         logprobs=request.logprobs,
     )
-
-
-def _fail(work: Work, error: ErrorInfo, desk: Desk) -> Iterator[Failed]:
-    if not work.ended:
-        desk.end(work)
-        yield Failed(work.key, error)
 
 
 def _judge(hearing: Hearing, heard: Heard, desk: Desk) -> None:
@@ -214,26 +196,3 @@ def _judge(hearing: Hearing, heard: Heard, desk: Desk) -> None:
     if instead:
         work.redo(hearing, instead)
     desk.settled(hearing, instead)
-
-
-def _tell(work: Work, desk: Desk) -> Iterator[Event]:
-    """What is new of a part: segments that are final, its result, or how far it is."""
-    if work.ended:
-        return
-    if segments := work.final_segments():
-        yield Delta(work.key, encode_segments(segments))
-    if work.opened is not None and not work.hearings:
-        desk.end(work)
-        yield Done(work.key, encode_result(work.result()), units=work.milliseconds)
-    elif (progress := work.progress()) is not None:
-        yield Progress(work.key, *progress)
-
-
-def _planned(work: Work, plan: Plan) -> Done:
-    """The answer of a first part that found where to cut: nothing heard, and the others to come."""
-    source = work.source
-    result = TranscriptResult(
-        start_ms=0, end_ms=0, segments=[], total_ms=plan.total_ms, warnings=plan.warnings
-    )
-    more = [piece(work.part.body, (source.blob, source.name), stretch) for stretch in plan.pieces]
-    return Done(work.key, encode_result(result), units=0, more=more, foreseen=plan.total_ms)

@@ -8,7 +8,7 @@ its own, which any slot may compute.
 
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from backends.audio.reader import Reader
@@ -129,7 +129,8 @@ class Opener:
 
     def _windows(self, samples: Samples, start: int, channel: int | None) -> Iterator[Window]:
         spans = spans_of(self.vad.probabilities(samples), len(samples), start)
-        yield from cut(samples, start, spans, self.window_seconds, channel)
+        for window in cut(samples, start, spans, self.window_seconds, channel):
+            yield replace(window, samples=window.samples.copy())  # so that the stretch can go
 
 
 def _decoded(reader: Reader, left_ms: int) -> Generator[int, None, list[Samples]]:
