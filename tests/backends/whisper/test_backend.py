@@ -307,6 +307,29 @@ def test_a_recording_that_ends_early_is_heard_as_far_as_it_goes(tmp_path: Path) 
     assert text_of(WORDS).startswith(text(result.segments[:1]))
 
 
+def test_a_piece_that_cannot_be_decoded_is_silence_and_says_so(tmp_path: Path) -> None:
+    samples, _ = long_samples(200)
+    path = write_wav(tmp_path / "a.wav", samples)
+    (plan,) = answers(run(backend(), [part(1, path)])).values()
+    assert isinstance(plan, Done)
+    ruined = tmp_path / "ruined.wav"
+    ruined.write_bytes(b"no sound" * 1000)
+    source = Source(str(ruined), "blob", "a.wav")
+    (answer,) = answers(run(backend(), [Part(2, TRANSCRIPTIONS, plan.more[0], Lane.BULK, source)])).values()
+    result = transcript(answer)
+    assert (result.segments, result.warnings) == ([], ["damaged_input", "no_speech"])
+    assert isinstance(answer, Done)
+    assert answer.units == result.end_ms - result.start_ms > 0
+
+
+def test_a_long_recording_of_more_channels_than_can_be_split_is_refused_at_once(tmp_path: Path) -> None:
+    channel = np.zeros(160 * RATE, np.float32)
+    path = write_wav(tmp_path / "many.wav", *[channel] * 9)
+    events = run(backend(), [part(1, path, channels="split"), part(2, path)])
+    assert codes(events) == {1: "invalid_audio"}
+    assert isinstance(answers(events)[2], Done)
+
+
 def test_only_as_much_is_taken_as_fills_two_batches(tmp_path: Path) -> None:
     samples, _ = long_samples(60)
     path = write_wav(tmp_path / "a.wav", samples)
