@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from backends.errors import LoadFailed
 from backends.importers.whisper_tensors import ggml_tensors
-from backends.importers.whisper_vocabulary import read_texts
 from backends.whisper.ggml_file import F16, F32, Q8_0, Sizes, header_of, tensor_header, tensors_of
 from backends.whisper.mel import filters
+from backends.whisper.tokens import Vocabulary
 from backends.whisper.weights import Weights
 
 FileType = Literal["f32", "f16", "q8_0"]
@@ -49,8 +49,13 @@ def convert(folder: Path, out: Path, *, type: FileType = "f16") -> None:
         mels=shape.mels,
         type=FILE_TYPES[type],
     )
-    texts = read_texts(folder, sizes)
-    write_ggml(out, sizes, texts, ggml_tensors(weights))
+    vocabulary = Vocabulary.read(folder)
+    if vocabulary.end != sizes.end:
+        raise LoadFailed(
+            f"tokenizer.json ends texts with token {vocabulary.end}, model.bin with {sizes.end}",
+            code="model_load_failed",
+        )
+    write_ggml(out, sizes, vocabulary.pieces(list(range(sizes.end))), ggml_tensors(weights))
 
 
 def write_ggml(

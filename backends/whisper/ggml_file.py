@@ -28,6 +28,8 @@ BLOCKS = {F32: (1, 4), F16: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (3
 BLOCKS |= {10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210)}
 # Type of matrices by the file's type (enum ggml_ftype).
 MATRIX_TYPES = {0: F32, 1: F16, 2: 2, 3: 3, 7: Q8_0, 8: 6, 9: 7, 10: 10, 11: 11, 12: 12, 13: 13, 14: 14}
+FILE_TYPES = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1"}
+FILE_TYPES |= {10: "q2_k", 11: "q3_k", 12: "q4_k", 13: "q5_k", 14: "q6_k"}
 QUANTIZATION_VERSION_FACTOR = 1000  # a file's type counts it in thousands
 MULTILINGUAL_FROM = 51_865  # tokens; one fewer is English only
 TINIEST, LARGEST = 1, 1 << 20  # bounds of any size, far off both ways
@@ -70,6 +72,11 @@ class Sizes:
     def first_time(self) -> int:
         """The token of 0.00 seconds; times follow it in steps of 0.02."""
         return 50_363 + (self.languages - 98 if self.multilingual else 0)
+
+    @property
+    def precision(self) -> str:
+        """What the file calls the way in which its matrices are stored."""
+        return FILE_TYPES[self.type % QUANTIZATION_VERSION_FACTOR]
 
     def stored_as(self, kind: Kind) -> int:
         """The ggml type of a tensor."""
