@@ -6,6 +6,7 @@ after the mean over heads, an eighth of its cost for the same times.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +19,7 @@ from backends.bert.json_files import read_object
 from backends.errors import LoadFailed
 from backends.types import Word
 from backends.whisper.alignment_graph import Head, build_alignment
-from backends.whisper.compiled import compile_graph, offered_precisions
+from backends.whisper.compiled import compile_graph
 from backends.whisper.timed_words import timed_words
 from backends.whisper.warping import Integers, first_frames
 from backends.whisper.weights import Array, Shape, Weights
@@ -44,18 +45,13 @@ class Aligner:
     @classmethod
     def load(cls, weights: Weights, end_token: int, folder: Path, threads: int) -> Self:
         """That of the model in `folder`. Raises `LoadFailed`."""
-        heads = alignment_heads(folder, weights.shape)
-        *faster, last = offered_precisions()
-
-        def build() -> ov.Model:
-            return build_alignment(weights, heads)
-
-        for precision in faster:
-            try:
-                return cls(compile_graph("alignment", build, weights, folder, threads, precision), end_token)
-            except LoadFailed as error:  # a device may report what it cannot compile
-                log.warning("aligner.refused", precision=precision, reason=error.message)
-        return cls(compile_graph("alignment", build, weights, folder, threads, last), end_token)
+        build = partial(build_alignment, weights, alignment_heads(folder, weights.shape))
+        try:
+            compiled = compile_graph("alignment", build, weights, folder, threads, "int8")
+        except LoadFailed as error:  # a device may report what it cannot compile
+            log.warning("aligner.refused", reason=error.message)
+            compiled = compile_graph("alignment", build, weights, folder, threads, "f32")
+        return cls(compiled, end_token)
 
     def align(
         self,
