@@ -124,5 +124,5 @@ FAMILY_RULES: dict[str, FamilyRules] = {
 # Importers (`backends/importers/`) of `import:` sources: the values that each of their options may have.
 IMPORTERS: dict[str, dict[str, tuple[str, ...]]] = {
     "gguf": {"type": ("f16", "q8_0", "f32")},
-    "whisper_ggml": {"type": ("f16", "q8_0", "f32")},
+    "whisper_ggml": {"type": ("f16", "q8_0")},  # whisper.cpp cannot compute with float32 files
 }

@@ -18,9 +18,9 @@ from backends.whisper.mel import filters
 from backends.whisper.tokens import Vocabulary
 from backends.whisper.weights import Weights
 
-FileType = Literal["f32", "f16", "q8_0"]
+FileType = Literal["f16", "q8_0"]
 
-FILE_TYPES: dict[FileType, int] = {"f32": 0, "f16": 1, "q8_0": 7}  # enum ggml_ftype
+FILE_TYPES: dict[FileType, int] = {"f16": 1, "q8_0": 7}  # enum ggml_ftype
 BLOCK = 32  # values per q8_0 block
 
 

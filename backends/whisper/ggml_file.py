@@ -27,14 +27,14 @@ F32, F16, Q8_0 = 0, 1, 8  # enum ggml_type
 BLOCKS = {F32: (1, 4), F16: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), Q8_0: (32, 34)}
 BLOCKS |= {10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210)}
 # Type of matrices by the file's type (enum ggml_ftype).
-MATRIX_TYPES = {0: F32, 1: F16, 2: 2, 3: 3, 7: Q8_0, 8: 6, 9: 7, 10: 10, 11: 11, 12: 12, 13: 13, 14: 14}
-FILE_TYPES = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1"}
+MATRIX_TYPES = {1: F16, 2: 2, 3: 3, 7: Q8_0, 8: 6, 9: 7, 10: 10, 11: 11, 12: 12, 13: 13, 14: 14}
+FILE_TYPES = {1: "f16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1"}
 FILE_TYPES |= {10: "q2_k", 11: "q3_k", 12: "q4_k", 13: "q5_k", 14: "q6_k"}
 QUANTIZATION_VERSION_FACTOR = 1000  # a file's type counts it in thousands
 MULTILINGUAL_FROM = 51_865  # tokens; one fewer is English only
 TINIEST, LARGEST = 1, 1 << 20  # bounds of any size, far off both ways
 
-Kind = Literal["vector", "conv", "matrix"]  # vectors are float32, convolutions at most float16
+Kind = Literal["vector", "conv", "matrix"]  # vectors are float32, convolutions float16
 Tensor = tuple[str, Kind, tuple[int, ...]]  # its shape has the slowest dimension first
 
 
@@ -80,10 +80,9 @@ class Sizes:
 
     def stored_as(self, kind: Kind) -> int:
         """The ggml type of a tensor."""
-        matrices = MATRIX_TYPES[self.type % QUANTIZATION_VERSION_FACTOR]
         if kind == "matrix":
-            return matrices
-        return F32 if kind == "vector" or matrices == F32 else F16
+            return MATRIX_TYPES[self.type % QUANTIZATION_VERSION_FACTOR]
+        return F16 if kind == "conv" else F32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +163,8 @@ def _read_sizes(cursor: "_Cursor") -> Sizes:
     for name, value in zip(names[:-1], astuple(sizes), strict=False):
         if not TINIEST <= value <= LARGEST:
             raise cursor.broken(f"{value} {name.replace('_', ' ')} cannot be")
+    if sizes.type == 0:
+        raise cursor.broken("whisper.cpp ends the process on float32 files; have it in f16 or q8_0")
     if sizes.type % QUANTIZATION_VERSION_FACTOR not in MATRIX_TYPES or sizes.type < 0:
         raise cursor.broken(f"whisper.cpp has no file type {sizes.type}")
     if sizes.text_hidden != sizes.hidden or sizes.hidden % sizes.heads or sizes.hidden % sizes.text_heads:
