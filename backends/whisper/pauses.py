@@ -1,7 +1,7 @@
 """From the boundaries between words, roughly known, to the words' times: what is quiet is no word's.
 
 Where nobody speaks the decoder looks anywhere, so that words reach far into pauses. Cutting them there takes
-the mean error of word starts on cli/clips from 112 to 67 ms.
+the mean error of word starts on cli/clips from 98 to 62 ms.
 """
 
 from collections.abc import Sequence
