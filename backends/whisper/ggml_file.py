@@ -32,7 +32,7 @@ FILE_TYPES = {1: "f16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1"}
 FILE_TYPES |= {10: "q2_k", 11: "q3_k", 12: "q4_k", 13: "q5_k", 14: "q6_k"}
 QUANTIZATION_VERSION_FACTOR = 1000  # a file's type counts it in thousands
 MULTILINGUAL_FROM = 51_865  # tokens; one fewer is English only
-TINIEST, LARGEST = 1, 1 << 20  # bounds of any size, far off both ways
+LARGEST, MOST_LAYERS = 1 << 20, 256  # bounds of sizes, far off
 
 Kind = Literal["vector", "conv", "matrix"]  # vectors are float32, convolutions float16
 Tensor = tuple[str, Kind, tuple[int, ...]]  # its shape has the slowest dimension first
@@ -161,7 +161,7 @@ def _read_sizes(cursor: "_Cursor") -> Sizes:
     names = tuple(Sizes.__dataclass_fields__)
     sizes = Sizes(**{name: cursor.number("<i") for name in names})
     for name, value in zip(names[:-1], astuple(sizes), strict=False):
-        if not TINIEST <= value <= LARGEST:
+        if not 1 <= value <= (MOST_LAYERS if name.endswith("layers") else LARGEST):
             raise cursor.broken(f"{value} {name.replace('_', ' ')} cannot be")
     if sizes.type == 0:
         raise cursor.broken("whisper.cpp ends the process on float32 files; have it in f16 or q8_0")
