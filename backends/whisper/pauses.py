@@ -14,6 +14,7 @@ from backends.whisper.window import RATE, Samples, Window
 STEP, WIDTH = RATE // 100, RATE // 40  # loudness is that of 25 ms, every 10 ms
 QUIET = 0.3  # of the way from the window's background to its speech, in decibels
 BACKGROUND, SPEECH = 10, 90  # percentiles of loudness
+LEAST_CONTRAST = 3  # decibels between the two; with less, all is equally loud
 SHORTEST = RATE * 15 // 100  # what is quiet for less time may be inside a word
 NEAR = RATE // 5  # a pause that is further from a boundary lies inside a word
 
@@ -58,6 +59,8 @@ def _quiet(samples: Samples) -> list[Stretch]:
     if not len(loudness):
         return []
     background, speech = np.percentile(loudness, [BACKGROUND, SPEECH])
+    if speech - background < LEAST_CONTRAST:
+        return []
     quiet = np.concatenate([[False], loudness < background + QUIET * (speech - background), [False]])
     changes = np.flatnonzero(np.diff(quiet.astype(np.int8))) * STEP
     runs = ((int(begin), int(end)) for begin, end in zip(changes[::2], changes[1::2], strict=True))
@@ -71,4 +74,4 @@ def _loudness(samples: Samples) -> NDArray[np.float64]:
     total = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
     centres = np.arange(count) * STEP
     low, high = np.maximum(centres - WIDTH // 2, 0), np.minimum(centres + WIDTH // 2, len(samples))
-    return np.asarray(10 * np.log10((total[high] - total[low]) / WIDTH + 1e-10))
+    return np.asarray(10 * np.log10((total[high] - total[low]) / (high - low) + 1e-10))
