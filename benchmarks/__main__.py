@@ -5,12 +5,25 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bulk_io, calls, claims, control_plane, embeddings, noop, start, whole_path
+from benchmarks import (
+    bulk_io,
+    calls,
+    claims,
+    control_plane,
+    embeddings,
+    noop,
+    start,
+    transcription,
+    voice_activity,
+    whole_path,
+)
 from benchmarks.candidates import ENVIRONMENTS, ROOT, python_of
 
 CACHE = ROOT / ".cache" / "benchmarks"
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "embeddings": embeddings.run,
+    "transcription": transcription.run,
+    "voice-activity": voice_activity.run,
     "whole-path": whole_path.run,
     "bulk-io": bulk_io.run,
     "calls": calls.run,
@@ -22,7 +35,12 @@ BENCHMARKS: dict[str, Callable[[Path], None]] = {
 
 
 # The peers' environments that a benchmark needs, by the names of their requirements.
-PEERS = {"embeddings": ("infinity", "torch"), "noop": ("queues",)}
+PEERS = {
+    "embeddings": ("infinity", "torch"),
+    "noop": ("queues",),
+    "transcription": ("whisper",),
+    "voice-activity": ("whisper",),
+}
 
 
 def make_peers(names: Sequence[str]) -> None:

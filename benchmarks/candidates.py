@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".venv-bench"  # one folder for each file in requirements/
@@ -94,13 +95,18 @@ class CandidateProcess:
     def turn(self, texts: list[str]) -> tuple[float, Path]:
         """CPU-seconds for `texts`, and the file with their vectors."""
         vectors = self._cache / f"{self.candidate.name.replace('/', '-')}.npy"
+        answer = self.ask({"texts": texts, "vectors": str(vectors)})
+        return float(answer["cpu_seconds"]), vectors
+
+    def ask(self, turn: Mapping[str, Any]) -> dict[str, Any]:
+        """What it answers to a turn of its loop."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"texts": texts, "vectors": str(vectors)}) + "\n")
+        self._process.stdin.write(json.dumps(turn) + "\n")
         self._process.stdin.flush()
         answer = self._read()
         if not answer:
             raise RuntimeError(f"{self.candidate.name} ended; its log lies in {self._cache}")
-        return float(answer["cpu_seconds"]), vectors
+        return answer
 
     def close(self) -> None:
         """End it: by the end of its input, or by force where a library's threads keep it."""
@@ -112,7 +118,7 @@ class CandidateProcess:
             self._process.kill()
             self._process.wait()
 
-    def _read(self) -> dict[str, float]:
+    def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         return json.loads(line) if line else {}

@@ -12,12 +12,14 @@ from backends.whisper.guard import compression_ratio
 from backends.whisper.mel import FRAMES_PER_SECOND, HOP, LONGEST, log_mel
 from backends.whisper.spelling import text_of, token_ends
 from backends.whisper.tokens import ENGLISH, Vocabulary
-from backends.whisper.weights import Array, Weights
+from backends.whisper.weights import Array, Shape, Weights
 from backends.whisper.window import GRADE, Asking, Heard, Window
 
 # What is heard of a window: the silence behind it, and how long both are at least. With less, Whisper loops
 # more often, and hearing it again costs more than that.
 SILENCE_SECONDS, LEAST_SECONDS = 2, 8
+# Windows per call, so that one takes about a second: 16 of a model of Whisper tiny's size, fewer of larger ones.
+MOST_WINDOWS, TINY = 16, 4 * 384
 TOKENS_PER_SECOND, TOKENS_MORE = 8, 12  # how long a text may get: twice the rate of quick speech
 
 
@@ -37,7 +39,9 @@ class CTranslate2Recognizer:
         self.weights = weights
         self.vocabulary = vocabulary
         self.multilingual = vocabulary.multilingual
-        self.batch_windows, self.encode_windows = 16, 4
+        self.batch_windows = max(1, min(MOST_WINDOWS, MOST_WINDOWS * TINY // _size(weights.shape)))
+        # One by one is as fast as together, nothing is padded to another's length, and a call is short.
+        self.encode_windows = 1
         self.precision = encoder.precision
         self._encoder = encoder
         self._decoder = decoder
@@ -124,6 +128,10 @@ class CTranslate2Recognizer:
             capped=len(row.tokens) >= min(most, _most_tokens(window)),
             token_logprobs=logprobs,
         )
+
+
+def _size(shape: Shape) -> int:
+    return shape.decoder_layers * shape.hidden
 
 
 def _most_tokens(window: Window) -> int:
