@@ -18,9 +18,11 @@ from backends.whisper.window import GRADE, Asking, Heard, Window
 # What is heard of a window: the silence behind it, and how long both are at least. With less, Whisper loops
 # more often, and hearing it again costs more than that.
 SILENCE_SECONDS, LEAST_SECONDS = 2, 8
-# Windows per call, so that one takes about a second: 16 of a model of Whisper tiny's size, fewer of larger ones.
+# Windows per call, so that one takes about a second: 16 with a model of tiny's size, fewer with larger ones.
 MOST_WINDOWS, TINY = 16, 4 * 384
-TOKENS_PER_SECOND, TOKENS_MORE = 8, 12  # how long a text may get: twice the rate of quick speech
+# How long a text may get: at twice the rate of quick speech. A token is a word or half of it in English, and
+# as little as a part of a letter in other scripts.
+TOKENS_PER_SECOND, TOKENS_PER_SECOND_OTHERS, TOKENS_MORE = 8, 20, 12
 
 
 class CTranslate2Recognizer:
@@ -85,7 +87,8 @@ class CTranslate2Recognizer:
         text_positions = self.weights.shape.text_positions
         before = self.vocabulary.before(asking, text_positions // 2 - 1)
         prompts = [before + self.vocabulary.opening(language, asking.task) for language in languages]
-        most = min(max(map(_most_tokens, windows)), text_positions - len(prompts[0]), text_positions // 2)
+        longest = max(map(_most_tokens, windows, languages))
+        most = min(longest, text_positions - len(prompts[0]), text_positions // 2)
         found = self._decoder.decode(
             states, prompts, most=most, temperature=asking.temperature, logprobs=asking.logprobs
         )
@@ -125,7 +128,7 @@ class CTranslate2Recognizer:
             compression_ratio=compression_ratio(text),
             language=language,
             token_ends=token_ends(pieces),
-            capped=len(row.tokens) >= min(most, _most_tokens(window)),
+            capped=len(row.tokens) >= min(most, _most_tokens(window, language)),
             token_logprobs=logprobs,
         )
 
@@ -134,8 +137,9 @@ def _size(shape: Shape) -> int:
     return shape.decoder_layers * shape.hidden
 
 
-def _most_tokens(window: Window) -> int:
-    return int(window.seconds * TOKENS_PER_SECOND) + TOKENS_MORE
+def _most_tokens(window: Window, language: str) -> int:
+    rate = TOKENS_PER_SECOND if language == ENGLISH else TOKENS_PER_SECOND_OTHERS
+    return int(window.seconds * rate) + TOKENS_MORE
 
 
 def _stacked(prepared: Sequence[Array]) -> Array:

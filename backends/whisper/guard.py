@@ -5,7 +5,8 @@ seconds long, as the model was trained; one that still does is cut in its quiete
 heard; what cannot be halved is heard with some randomness.
 
 Bounds: the ratio of zlib, the mean log-probability and the silence rule are Whisper's own (Radford et al.
-2022, §4.5) or a little stricter, as windows are short; English read aloud has 2 to 5 tokens a second.
+2022, §4.5) or a little stricter, as windows are short. English read aloud has 2 to 5 tokens a second; other
+scripts have several times as many, as their letters may be tokens or less.
 """
 
 import zlib
@@ -16,7 +17,7 @@ from backends.whisper.window import RATE, Heard, Window
 MOST_COMPRESSION = 2.2  # text's length over that of its zlib form
 LEAST_LOGPROB = -1.0  # mean over tokens
 SILENT_PROB = 0.6  # of no speech, from which on improbable text is none
-MOST_TOKENS, LEAST_TOKENS = 7.0, 1.5  # a second of speech
+MOST_TOKENS, MOST_TOKENS_OTHERS, LEAST_TOKENS = 7.0, 18.0, 1.5  # a second; the first in English
 JUDGED_SECONDS = 2.0  # of speech, from which on a low rate means something
 LEAST_SPLIT_SECONDS, MOST_SPLITS = 4.0, 2
 WARMER_BY, WARMEST = 0.4, 0.8
@@ -71,7 +72,8 @@ def doubtful(window: Window, heard: Heard) -> bool:
     """Whether it looks looping, cut short or made up."""
     spoken = sum(span.end - span.start for span in window.speech) / RATE
     too_few = spoken >= JUDGED_SECONDS and len(heard.tokens) < LEAST_TOKENS * spoken
-    too_many = len(heard.tokens) > MOST_TOKENS * max(window.seconds, 1.0)
+    most = MOST_TOKENS if heard.language in (None, "en") else MOST_TOKENS_OTHERS
+    too_many = len(heard.tokens) > most * max(window.seconds, 1.0)
     looping = heard.compression_ratio > MOST_COMPRESSION
     return heard.capped or too_few or too_many or looping or heard.avg_logprob < LEAST_LOGPROB
 

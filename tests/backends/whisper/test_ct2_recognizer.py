@@ -101,6 +101,18 @@ def test_a_text_that_does_not_end_is_capped_at_eight_tokens_a_second_and_twelve(
     assert heard.capped
 
 
+def test_other_languages_have_room_for_more_tokens(
+    multilingual: CTranslate2Recognizer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("backends.whisper.ct2_recognizer.TOKENS_MORE", -5)
+    windows = [window(1)] * 2
+    prepared = multilingual.prepare(windows)
+    for language, said in (("en", 3), ("zh", 6)):
+        for heard in multilingual.recognize(windows, prepared, Asking(language=language)):
+            assert len(heard.tokens) == said
+            assert heard.capped == (said == 3)
+
+
 def test_a_long_prompt_leaves_room_for_the_text(english: CTranslate2Recognizer):
     """The sentence is in the positions right behind the opening: with a prompt before it, it ends at once."""
     windows = [window(20)]

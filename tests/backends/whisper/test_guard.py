@@ -47,6 +47,12 @@ def test_what_loops_stops_early_or_is_improbable_is_heard_in_full_then_in_halves
     assert verdict(doubtful, full=True) == Split()
 
 
+def test_other_scripts_have_more_tokens():
+    assert verdict(heard(tokens=60, language="en")) == Full()
+    assert verdict(heard(tokens=60, language="hi")) == Ok()
+    assert verdict(heard(tokens=120, language="hi")) == Full()
+
+
 def test_what_cannot_be_halved_any_more_is_heard_warmer_and_warmer_and_then_taken():
     loop = heard(LOOP, tokens=40)
     assert verdict(loop, full=True, depth=2) == Warmer(0.4)
