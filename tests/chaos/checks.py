@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from backends.echo import EchoBackend
 from backends.types import Part
 from configs.models import ModelSpec
-from tests.backends.bert.listed_feed import answers, part, run, vectors
+from tests.backends.listed_feed import answers, part, run, vectors
 from tests.chaos.plan import JobPlan
 from tests.chaos.receiver import Received
 from tests.chaos.submitting import read_job, read_lines
