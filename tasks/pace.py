@@ -29,9 +29,11 @@ class Pace:
         """`parts` of `model` took `seconds` together."""
         newest = seconds / parts
         known = self._seconds.get(model)
-        much = max(parts / 32, seconds / CUT_SECONDS[Lane.BULK])
-        weight = 1.0 if known is None else min(1.0, WEIGHT * much)
-        self._seconds[model] = newest if known is None else known + weight * (newest - known)
+        if known is None:
+            self._seconds[model] = newest
+        else:  # by what is known: a machine that had other things to do must not weigh the more for it
+            much = max(parts / 32, parts * known / CUT_SECONDS[Lane.BULK])
+            self._seconds[model] = known + min(1.0, WEIGHT * much) * (newest - known)
         self._fresh.add(model)
 
     def learn(self, known: Mapping[str, float]) -> None:

@@ -40,13 +40,20 @@ def test_an_unmeasured_model_has_no_size() -> None:
     assert Pace().sizes(Lane.BULK) == {}
 
 
-def test_a_measurement_that_took_long_weighs_more_than_a_quick_one() -> None:
+def test_a_part_of_a_slow_model_weighs_more_than_one_of_a_quick_one() -> None:
     quick, slow = Pace(), Pace()
     for pace, seconds in ((quick, 0.01), (slow, 10.0)):
         pace.measured("m", parts=1, seconds=seconds)
         pace.measured("m", parts=1, seconds=2 * seconds)
     assert quick.seconds["m"] / 0.01 < 1.01
-    assert slow.seconds["m"] / 10.0 > 1.5
+    assert slow.seconds["m"] / 10.0 > 1.3
+
+
+def test_a_moment_in_which_the_machine_stood_still_says_little_of_a_quick_model() -> None:
+    pace = Pace()
+    pace.measured("m", parts=100, seconds=0.1)
+    pace.measured("m", parts=1, seconds=1.0)
+    assert pace.seconds["m"] < 0.01
 
 
 def test_few_parts_are_cut_of_models_whose_parts_are_uneven() -> None:
