@@ -12,11 +12,13 @@ from backends.errors import LoadFailed
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """One library that computes a family: `backend` is "module:Class", `package` what must be importable,
-    `extra` the pip extra (or make target) that installs it."""
+    `extra` the pip extra (or make target) that installs it, `native` the module that loads the library, where
+    importing the package does not."""
 
     backend: str
     package: str | None = None
     extra: str | None = None
+    native: str | None = None
 
     @property
     def installed(self) -> bool:
@@ -61,6 +63,7 @@ FAMILIES: dict[str, Family] = {
                 backend="backends.whisper.whispercpp:WhisperCppBackend",
                 package="pywhispercpp",
                 extra="pip install 'batchyard[whisper]'",
+                native="_pywhispercpp",
             ),
         },
     ),

@@ -8,21 +8,20 @@ from backends.errors import InvalidBody
 from backends.whisper.alignment import Aligner
 from backends.whisper.ct2_decoder import Decoded, Decoder
 from backends.whisper.encoder import Encoder
+from backends.whisper.greedy_decoder import GreedyDecoder
 from backends.whisper.guard import compression_ratio
 from backends.whisper.mel import FRAMES_PER_SECOND, HOP, LONGEST, log_mel
 from backends.whisper.spelling import text_of, token_ends
+from backends.whisper.token_cap import most_tokens
 from backends.whisper.tokens import ENGLISH, Vocabulary
 from backends.whisper.weights import Array, Shape, Weights
-from backends.whisper.window import GRADE, Asking, Heard, Window
+from backends.whisper.window import Asking, Heard, Window
 
 # What is heard of a window: the silence behind it, and how long both are at least. With less, Whisper loops
 # more often, and hearing it again costs more than that.
 SILENCE_SECONDS, LEAST_SECONDS = 2, 8
 # Windows per call, so that one takes about a second: 16 with a model of tiny's size, fewer with larger ones.
 MOST_WINDOWS, TINY = 16, 4 * 384
-# How long a text may get: at twice the rate of quick speech. A token is a word or half of it in English, and
-# as little as a part of a letter in other scripts.
-TOKENS_PER_SECOND, TOKENS_PER_SECOND_OTHERS, TOKENS_MORE = 8, 20, 12
 
 
 class CTranslate2Recognizer:
@@ -36,6 +35,7 @@ class CTranslate2Recognizer:
         vocabulary: Vocabulary,
         encoder: Encoder,
         decoder: Decoder,
+        greedy: GreedyDecoder | None,
         aligner: Aligner,
     ) -> None:
         self.weights = weights
@@ -47,6 +47,7 @@ class CTranslate2Recognizer:
         self.precision = encoder.precision
         self._encoder = encoder
         self._decoder = decoder
+        self._greedy = greedy
         self.aligner = aligner
 
     def check(self, asking: Asking) -> None:
@@ -73,8 +74,8 @@ class CTranslate2Recognizer:
     def encode(self, windows: Sequence[Window], *, full: bool = False) -> Array:
         """Encoder states float32 (windows, positions, hidden) of windows with silence behind each; 50
         positions are a second."""
-        longest = max(window.grade for window in windows) * GRADE
-        frames = longest // HOP + SILENCE_SECONDS * FRAMES_PER_SECOND
+        longest = max(len(window.samples) for window in windows)
+        frames = -(-longest // HOP) + SILENCE_SECONDS * FRAMES_PER_SECOND
         frames = min(LONGEST, max(frames + frames % 2, LEAST_SECONDS * FRAMES_PER_SECOND))
         frames = LONGEST if full else frames
         mels = [log_mel(window.samples, frames, self.weights.shape.mels) for window in windows]
@@ -87,13 +88,15 @@ class CTranslate2Recognizer:
         text_positions = self.weights.shape.text_positions
         before = self.vocabulary.before(asking, text_positions // 2 - 1)
         prompts = [before + self.vocabulary.opening(language, asking.task) for language in languages]
-        longest = max(map(_most_tokens, windows, languages))
-        most = min(longest, text_positions - len(prompts[0]), text_positions // 2)
-        found = self._decoder.decode(
-            states, prompts, most=most, temperature=asking.temperature, logprobs=asking.logprobs
-        )
-        rows = zip(windows, found, languages, strict=True)
-        heard = [self._heard(window, row, language, asking, most) for window, row, language in rows]
+        room = min(text_positions - len(prompts[0]), text_positions // 2)
+        most = [min(room, most_tokens(*row)) for row in zip(windows, languages, strict=True)]
+        if self._greedy is not None and asking.temperature == 0:
+            found = self._greedy.decode(states, list(map(len, prepared)), prompts, most)
+        else:
+            found = self._decoder.decode(
+                states, prompts, most=max(most), temperature=asking.temperature, logprobs=asking.logprobs
+            )
+        heard = [self._heard(*row, asking) for row in zip(found, languages, most, strict=True)]
         # Also where nobody asks for words: segments are cut between them.
         openings = [self.vocabulary.opening(language, asking.task) for language in languages]
         for each, words in zip(heard, self.aligner.align(windows, states, heard, openings), strict=True):
@@ -102,7 +105,7 @@ class CTranslate2Recognizer:
 
     def close(self) -> None:
         """See `Recognizer`."""
-        del self._encoder, self._decoder, self.aligner
+        del self._encoder, self._decoder, self._greedy, self.aligner
 
     def _languages(self, states: Array, asking: Asking) -> list[str]:
         if not self.multilingual:
@@ -111,11 +114,11 @@ class CTranslate2Recognizer:
             return [asking.language] * len(states)
         return self._decoder.languages(states)
 
-    def _heard(self, window: Window, row: Decoded, language: str, asking: Asking, most: int) -> Heard:
+    def _heard(self, row: Decoded, language: str, most: int, asking: Asking) -> Heard:
         tokens = self.vocabulary.spoken(row.tokens)
         pieces = self.vocabulary.pieces(tokens)
         text = text_of(pieces)
-        logprobs = row.token_logprobs
+        logprobs = row.token_logprobs if asking.logprobs else None
         if logprobs is not None:
             pairs = zip(row.tokens, logprobs, strict=True)
             logprobs = [logprob for token, logprob in pairs if token < self.vocabulary.end]
@@ -128,18 +131,13 @@ class CTranslate2Recognizer:
             compression_ratio=compression_ratio(text),
             language=language,
             token_ends=token_ends(pieces),
-            capped=len(row.tokens) >= min(most, _most_tokens(window, language)),
+            capped=len(row.tokens) >= most,
             token_logprobs=logprobs,
         )
 
 
 def _size(shape: Shape) -> int:
     return shape.decoder_layers * shape.hidden
-
-
-def _most_tokens(window: Window, language: str) -> int:
-    rate = TOKENS_PER_SECOND if language == ENGLISH else TOKENS_PER_SECOND_OTHERS
-    return int(window.seconds * rate) + TOKENS_MORE
 
 
 def _stacked(prepared: Sequence[Array]) -> Array:

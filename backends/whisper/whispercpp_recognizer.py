@@ -13,18 +13,18 @@ from backends.whisper.ggml_file import GgmlFile
 from backends.whisper.guard import LEAST_LOGPROB, SILENT_PROB, compression_ratio
 from backends.whisper.spelling import text_of, token_ends
 from backends.whisper.timed_words import timed_words
+from backends.whisper.token_cap import ENGLISH, most_tokens
 from backends.whisper.whispercpp_heads import token_starts
 from backends.whisper.window import RATE, Asking, Heard, Samples, Window
 
-ENGLISH = "en"
 POSITIONS_PER_SECOND = 50
 # Positions of silence heard behind a window; with less, Whisper loops. Wrong words of tiny.en in 330 s of
 # test-other: 36 % with none, 11.3 with 50, 11.6 with 100; computing all 1,500 costs three times as much.
 SILENT_POSITIONS = 100
 LEAST_SECONDS = 1.0  # whisper.cpp skips what is shorter than 0.1
 LONGEST_SECONDS = 30.0
-TOKENS_PER_SECOND, TOKENS_MORE = 8, 14  # how long a text may get: twice the rate of quick speech
-TIMES_AND_END = 8  # tokens kept free of the half of the context that a text may fill
+TIMES = 2  # tokens of times around a text; without them, windows that are cut short loop
+KEPT_FREE = 8  # tokens of the half of the context that a text may fill
 PROMPT_BYTES = 1024  # beyond 1,024 tokens whisper.cpp writes on without capitals; it uses 223
 
 
@@ -101,12 +101,13 @@ class WhisperCppRecognizer:
 
     def _recognized(self, window: Window, prepared: Prepared, asking: Asking) -> Heard:
         params = library.new_params(beam_size=self._beam_size, threads=self._threads)
-        most = self._most_tokens(window)
+        known = asking.language if self.multilingual else ENGLISH
+        most = min(most_tokens(window, known) + TIMES, self._file.sizes.text_positions // 2 - KEPT_FREE)
         params.audio_ctx = prepared.positions
         params.max_tokens = most
         params.temperature = asking.temperature
         params.translate = asking.task == "translate"
-        params.language = (asking.language or "") if self.multilingual else ENGLISH
+        params.language = known or ""  # which it then detects
         params.initial_prompt = _end_of(asking.prompt or "")
         params.no_speech_thold, params.logprob_thold = SILENT_PROB, LEAST_LOGPROB
         tokens = library.hear(self._handle, params, prepared.samples)
@@ -136,10 +137,6 @@ class WhisperCppRecognizer:
         # Also where nobody asks for words: segments are cut between them.
         heard.words = timed_words(window, heard, token_starts(spoken, self._file.sizes))
         return heard
-
-    def _most_tokens(self, window: Window) -> int:
-        most = int(window.seconds * TOKENS_PER_SECOND) + TOKENS_MORE
-        return min(most, self._file.sizes.text_positions // 2 - TIMES_AND_END)
 
 
 def _end_of(prompt: str) -> str:

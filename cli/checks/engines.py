@@ -33,12 +33,13 @@ def check_runtimes() -> Iterator[Finding]:
 
 
 def check_models(settings: Settings) -> Iterator[Finding]:
-    """Every spec: readable, its files here, loaded once in an engine, self-test included."""
+    """Every spec: readable, its files here, loaded once in an engine of each runtime that has them, self-test
+    included."""
     catalogue = load_catalogue(settings)
     for fault in catalogue.broken:
         yield problem("models", str(fault), "correct the file, or remove it")
     for spec in catalogue.specs.values():
-        yield _model(spec, settings)
+        yield from _model(spec, settings)
 
 
 def describe_runtime(area: str, runtime: Runtime, package: str) -> Finding:
@@ -50,7 +51,7 @@ def describe_runtime(area: str, runtime: Runtime, package: str) -> Finding:
         return (note if missing_or_bare else problem)(area, report.message, report.advice)
     if not runtime.installed:
         return note(area, f"{package} is not installed", f"install it with: {runtime.extra}")
-    failure = _import_failure(package)
+    failure = _import_failure(runtime.native or package)
     if failure is not None:
         return problem(area, f"{package} cannot be loaded: {failure}", f"install it again: {runtime.extra}")
     return ok(area, f"{package} is installed and loads")
@@ -71,32 +72,39 @@ def _import_failure(package: str) -> str | None:
     return None if ended.returncode == 0 else (lines or [f"exit status {ended.returncode}"])[-1]
 
 
-def _model(spec: ModelSpec, settings: Settings) -> Finding:
+def _model(spec: ModelSpec, settings: Settings) -> Iterator[Finding]:
     area = f"model {spec.name}"
     folder = cache.model_folder(settings, spec)
     try:
         runtimes = cache.runnable_runtimes(spec) or [cache.best_runtime(spec)]
     except LoadFailed as error:
         advice = "" if error.code == "binding_missing" else "correct its spec"
-        return (note if error.code == "binding_missing" else problem)(area, error.message, advice)
+        yield (note if error.code == "binding_missing" else problem)(area, error.message, advice)
+        return
     here = [name for name in runtimes if not cache.missing_files(spec, folder, name)]
     if not here:
-        return note(area, "its files are not here yet", f"fetch them with: batchyard models pull {spec.name}")
+        yield note(area, "its files are not here yet", f"fetch them with: batchyard models pull {spec.name}")
+    for runtime in here:
+        yield _loaded(spec, runtime, folder)
+
+
+def _loaded(spec: ModelSpec, runtime: str, folder: Path) -> Finding:
+    area = f"model {spec.name}"
     try:
-        seconds, info = _load(spec, here[0], folder)
+        seconds, info = _load(spec, runtime, folder)
     except BackendError as error:
         return problem(
             area,
-            f"{here[0]} cannot load it: {error.message} ({error.code})",
+            f"{runtime} cannot load it: {error.message} ({error.code})",
             f"check its files with: batchyard models verify {spec.name}",
         )
     facts = ", ".join(
         f"{key} {info[key]}" for key in ("precision", "dimensions", "max_tokens") if key in info
     )
     # What computes in Python alone has no native build to test.
-    native = FAMILIES[spec.family].runtimes[here[0]].package is not None
+    native = FAMILIES[spec.family].runtimes[runtime].package is not None
     tested = " and passes its self-test" if native else ""
-    return ok(area, f"{here[0]} loads it in {seconds:.1f} s{tested}" + f" ({facts})" * bool(facts))
+    return ok(area, f"{runtime} loads it in {seconds:.1f} s{tested}" + f" ({facts})" * bool(facts))
 
 
 def _load(spec: ModelSpec, runtime: str, folder: Path) -> tuple[float, dict[str, object]]:

@@ -8,7 +8,7 @@ import pytest
 
 from backends.builds import BuildReport
 from backends.errors import LoadFailed
-from backends.registry import Runtime
+from backends.registry import FAMILIES, Runtime
 from cli.checks import engines, machine, services
 from cli.checks.finding import State
 from cli.checks.machine import cpu_quota
@@ -122,6 +122,9 @@ def test_a_library_that_dies_when_it_is_loaded_is_named(
     )
     assert "no libgomp" in raises.message
     assert "pip install x" in raises.advice
+    (tmp_path / "thin.py").write_text("")
+    thin = Runtime(backend="", package="thin", extra="pip install z", native="dies")
+    assert "dies of SIGABRT" in engines.describe_runtime("x/thin", thin, "thin").message
     absent = engines.describe_runtime(
         "x/absent", Runtime(backend="", package="absent", extra="pip install y"), "absent"
     )
@@ -143,6 +146,17 @@ def test_builds_are_told_apart(monkeypatch: pytest.MonkeyPatch, state: str, expe
     monkeypatch.setattr("backends.builds.check", lambda module: report)
     runtime = Runtime(backend="", package="llama_cpp", extra="make bindings")
     assert engines.describe_runtime("bert/llamacpp", runtime, "llama_cpp").state is expected
+
+
+def test_a_model_is_loaded_by_every_runtime_that_has_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines.cache, "runnable_runtimes", lambda spec: list(FAMILIES[spec.family].runtimes))
+    monkeypatch.setattr(engines.cache, "missing_files", lambda spec, folder, runtime: [])
+    monkeypatch.setattr(engines, "_load", lambda spec, runtime, folder: (1.0, {"precision": runtime[:3]}))
+    found = [each for each in engines.check_models(Settings()) if each.area == "model whisper-tiny.en"]
+    assert [(each.state, each.message) for each in found] == [
+        (State.OK, "ctranslate2 loads it in 1.0 s and passes its self-test (precision ctr)"),
+        (State.OK, "whispercpp loads it in 1.0 s and passes its self-test (precision whi)"),
+    ]
 
 
 def test_a_model_that_does_not_load_is_a_problem(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def test_beams_give_texts_too(tmp_path: Path):
 def test_a_text_that_does_not_end_is_capped_at_eight_tokens_a_second_and_twelve(
     english: CTranslate2Recognizer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("backends.whisper.ct2_recognizer.TOKENS_MORE", -5)  # room for 3, the sentence has 6
+    monkeypatch.setattr("backends.whisper.token_cap.MORE", -5)  # room for 3, the sentence has 6
     windows = [window(1)]
     (heard,) = english.recognize(windows, english.prepare(windows), Asking())
     assert len(heard.tokens) == 3
@@ -104,7 +104,7 @@ def test_a_text_that_does_not_end_is_capped_at_eight_tokens_a_second_and_twelve(
 def test_other_languages_have_room_for_more_tokens(
     multilingual: CTranslate2Recognizer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("backends.whisper.ct2_recognizer.TOKENS_MORE", -5)
+    monkeypatch.setattr("backends.whisper.token_cap.MORE", -5)
     windows = [window(1)] * 2
     prepared = multilingual.prepare(windows)
     for language, said in (("en", 3), ("zh", 6)):
