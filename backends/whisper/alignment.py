@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 CONFIG = "config.json"
 FRAME = RATE // 50  # samples per position of the encoder
+# OpenVINO keeps something of every shape that it has seen, so there should be few of them: texts are as wide
+# as a multiple of this, and all positions of a window's grade are given.
+WIDTHS = 16
 # By how much the decoder looks later than a word begins: the median over the words of cli/clips that do not
 # follow a pause, against a forced alignment (tests/references/whisper_words.py).
 LAG = RATE * 12 // 100
@@ -89,11 +92,11 @@ class Aligner:
         (windows, tokens + 1, frames)."""
         rows = [[*opening, *each.tokens] for opening, each in zip(openings, heard, strict=True)]
         widths = np.array([len(row) + 1 for row in rows])
-        ids = np.full((len(rows), widths.max()), self._end_token, dtype=np.int64)
+        width = -(-int(widths.max()) // WIDTHS) * WIDTHS
+        ids = np.full((len(rows), width), self._end_token, dtype=np.int64)
         for line, row in zip(ids, rows, strict=True):
             line[: len(row)] = row
-        seen = np.ascontiguousarray(states[:, : frames.max()])
-        self._request.infer([seen, ids, widths, frames], share_inputs=True)
+        self._request.infer([np.ascontiguousarray(states), ids, widths, frames], share_inputs=True)
         attention: Array = self._request.get_output_tensor(0).data
         return attention[:, len(openings[0]) - 1 : -1]  # what a token sees writes the one after it
 
