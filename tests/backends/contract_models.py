@@ -100,4 +100,5 @@ MODELS = (
     ContractModel(family="bert", runtime="openvino", make=make_openvino),
     ContractModel(family="bert", runtime="llamacpp", make=make_gguf, marks=("bindings",)),
     ContractModel(family="whisper", runtime="ctranslate2", make=make_ctranslate2, asks=TranscriptionAsks),
+    ContractModel(family="whisper", runtime="whispercpp", make=make_ggml, asks=TranscriptionAsks),
 )
