@@ -7,6 +7,7 @@ from backends.whisper.backend import WhisperBackend
 from backends.whisper.ct2_decoder import Decoder, open_model
 from backends.whisper.ct2_recognizer import CTranslate2Recognizer
 from backends.whisper.encoder import open_encoder
+from backends.whisper.greedy_decoder import GreedyDecoder
 from backends.whisper.tokens import Vocabulary
 from backends.whisper.weights import Weights
 from configs.models import ModelSpec
@@ -21,8 +22,14 @@ class CTranslate2Backend(WhisperBackend):
     def open_recognizer(cls, spec: ModelSpec, folder: Path, threads: int) -> CTranslate2Recognizer:
         """See `WhisperBackend`."""
         weights, vocabulary = Weights.read(folder), Vocabulary.read(folder)
-        model = open_model(folder, threads, spec.options.get("compute_type") or "int8")
+        compute_type, beam_size = (
+            spec.options.get("compute_type") or "int8",
+            spec.options.get("beam_size") or 1,
+        )
+        model = open_model(folder, threads, compute_type)
         encoder = open_encoder(spec, weights, model, folder, threads)
-        decoder = Decoder(model, spec.options.get("beam_size") or 1)
+        decoder = Decoder(model, beam_size)
+        ours = compute_type == "int8" and beam_size == 1
+        greedy = GreedyDecoder.load(weights, vocabulary, folder, threads) if ours else None
         aligner = Aligner.load(weights, vocabulary.end, folder, threads)
-        return CTranslate2Recognizer(weights, vocabulary, encoder, decoder, aligner)
+        return CTranslate2Recognizer(weights, vocabulary, encoder, decoder, greedy, aligner)

@@ -1,8 +1,7 @@
 """What the engine does next: which recording it opens, or which windows enter one native call together.
 
 Interactive parts first, the one with the least audio left before the others. Windows of bulk parts are
-pooled over parts and jobs; those of one grade of length go together, and the batch that goes next is the one
-with the window that has waited longest.
+pooled over parts and jobs; the one that has waited longest goes next, with those that are nearest in length.
 """
 
 from collections.abc import Collection
@@ -24,6 +23,7 @@ PATIENCE_SECONDS = 10.0
 # it takes little to open another clip.
 AT_ONCE = 4
 SHORT_MS = 30_000
+RIDER_SECONDS = 2.0  # by so much a window may be longer that is heard along with another recording's
 
 
 class Desk:
@@ -141,9 +141,10 @@ class Desk:
         path = first.source.path
         own = [hearing for work in works if work.source.path == path for hearing in work.hearings]
         others = [hearing for work in works if work.source.path != path for hearing in work.hearings]
-        alike = _alike(own)
-        riders = [hearing for hearing in others if _shares(hearing, alike[0])]
-        return (alike + riders[: max(0, AT_ONCE - len(alike))])[: self._allowed]
+        together = [hearing for hearing in own if _shares(hearing, own[0])]
+        longest = own[0].window.seconds + RIDER_SECONDS
+        riders = [one for one in others if _shares(one, own[0]) and one.window.seconds <= longest]
+        return (together + riders[: max(0, AT_ONCE - len(together))])[: self._allowed]
 
     def _also_opened(self, works: list[Work]) -> Work | None:
         """A part that is opened before the first one is heard: another clip, or another piece of the same
@@ -161,7 +162,7 @@ class Desk:
 
     def _bulk_batch(self) -> list[Hearing] | None:
         if not self._batch and self._pool:
-            self._batch = _alike(self._pool)[: self._size]
+            self._batch = _nearest(self._pool)[: self._allowed]
             chosen = set(map(id, self._batch))
             self._pool = [hearing for hearing in self._pool if id(hearing) not in chosen]
         if not self._batch:
@@ -174,12 +175,12 @@ class Desk:
         return self._size if self._pace is None else self._pace.windows
 
 
-def _alike(hearings: list[Hearing]) -> list[Hearing]:
-    """Those that may share a native call with the first."""
-    return [hearing for hearing in hearings if _shares(hearing, hearings[0])]
+def _nearest(hearings: list[Hearing]) -> list[Hearing]:
+    """Those that may share a native call with the first, by how near they are to it in length."""
+    first = len(hearings[0].window.samples)
+    shared = [hearing for hearing in hearings if _shares(hearing, hearings[0])]
+    return sorted(shared, key=lambda hearing: abs(len(hearing.window.samples) - first))
 
 
 def _shares(one: Hearing, other: Hearing) -> bool:
-    if one.asking != other.asking or one.full != other.full:
-        return False
-    return one.full or one.window.grade == other.window.grade
+    return one.asking == other.asking and one.full == other.full

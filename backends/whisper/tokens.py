@@ -45,6 +45,7 @@ class Vocabulary:
         self.languages = self._languages() if self.multilingual else {}
         self._no_times = self._special("notimestamps")
         self._previous = self._special("startofprev")
+        self.no_speech = self._no_times - 1  # its name differs between models, its place does not
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -14,8 +14,6 @@ from backends.types import Word
 
 RATE = 16_000  # samples per second that Whisper and Silero VAD were trained on
 Samples = NDArray[np.float32]
-GRADE = 2 * RATE  # samples
-LEAST_GRADE = 3  # shorter windows cost no less
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +41,6 @@ class Window:
     @property
     def seconds(self) -> float:
         return len(self.samples) / RATE
-
-    @property
-    def grade(self) -> int:
-        """Its length, rounded up to whole grades. Only windows of one grade are heard together, as if all
-        were as long as the grade: what is heard in a window does not depend on its company then."""
-        return max(LEAST_GRADE, -(-len(self.samples) // GRADE))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

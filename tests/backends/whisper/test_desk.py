@@ -85,16 +85,17 @@ def test_windows_of_like_length_go_together_over_parts() -> None:
     assert desk.next_step() is None
 
 
-def test_the_oldest_window_is_always_in_the_next_batch_with_all_that_are_like_it() -> None:
+def test_the_oldest_window_is_always_in_the_next_batch_with_those_that_are_nearest_in_length() -> None:
     desk = Desk(SIZE)
     dice = np.random.default_rng(3)
     waiting: list[Hearing] = []
     for key in range(30):
         lengths = dice.uniform(1, 15, size=SIZE)
         waiting += opened(desk, work(key), *lengths).hearings
-        alike = [one for one in waiting if one.window.grade == waiting[0].window.grade]
+        away = {id(one): abs(one.window.seconds - waiting[0].window.seconds) for one in waiting}
         heard = take(desk)
-        assert heard == alike[:SIZE]
+        assert heard[0] is waiting[0]
+        assert [away[id(one)] for one in heard] == sorted(away.values())[:SIZE]
         waiting = [hearing for hearing in waiting if hearing not in heard]
 
 
