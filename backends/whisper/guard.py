@@ -16,6 +16,7 @@ from backends.whisper.window import RATE, Heard, Window
 
 MOST_COMPRESSION = 2.2  # text's length over that of its zlib form
 LEAST_LOGPROB = -1.0  # mean over tokens
+LEAST_SHORT_LOGPROB = -0.55  # the same, of a window that is not heard as 30 seconds yet
 SILENT_PROB = 0.6  # of no speech, from which on improbable text is none
 MOST_TOKENS, MOST_TOKENS_OTHERS, LEAST_TOKENS = 7.0, 18.0, 1.5  # a second; the first in English
 JUDGED_SECONDS = 2.0  # of speech, from which on a low rate means something
@@ -57,7 +58,7 @@ def judge(window: Window, heard: Heard, *, full: bool, depth: int) -> Verdict:
     """What to do with a window. `full`: it was heard as 30 seconds; `depth`: how often it was split."""
     if heard.no_speech_prob > SILENT_PROB and heard.avg_logprob < LEAST_LOGPROB:
         return Silent()
-    if not doubtful(window, heard):
+    if not doubtful(window, heard) and (full or heard.avg_logprob >= LEAST_SHORT_LOGPROB):
         return Ok() if heard.text.strip() else Silent()
     if not full:
         return Full()

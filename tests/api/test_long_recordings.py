@@ -242,8 +242,11 @@ def test_a_clip_takes_three_seconds_more_at_most_beside_a_long_recording_that_so
     begun, texts = threading.Event(), list[str]()
 
     def follow() -> None:
-        form = {"data": {"model": MODEL, "stream": "true"}, "files": {"file": recording.open("rb")}}
-        with one_slot.http.stream("POST", "/audio/transcriptions", **form) as reply:  # type: ignore[arg-type]
+        asked = {"model": MODEL, "stream": "true"}
+        with (
+            recording.open("rb") as file,
+            one_slot.http.stream("POST", "/audio/transcriptions", data=asked, files={"file": file}) as reply,
+        ):
             for row in reply.iter_lines():
                 begun.set()
                 if "transcript.text.done" in row and row.startswith("data: "):

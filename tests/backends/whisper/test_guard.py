@@ -31,6 +31,11 @@ def test_ordinary_text_is_believed():
     assert verdict(heard()) == Ok()
 
 
+def test_what_is_not_quite_probable_is_heard_in_full_and_then_believed():
+    assert verdict(heard(avg_logprob=-0.6)) == Full()
+    assert verdict(heard(avg_logprob=-0.6), full=True) == Ok()
+
+
 @pytest.mark.parametrize(
     "doubtful",
     [
