@@ -66,6 +66,7 @@ def _facts(job: Object) -> dict[str, str | None]:
         "model": job.get("model"),
         "endpoint": job["endpoint"],
         "items": f"{counts['total']:,}: {counts['completed']:,} succeeded, {counts['failed']:,} failed",
+        "audio": _audio(job.get("audio")),
         "rate": f"{rate:,.1f} items/s" if rate else None,
         "position": _position(job.get("queue_position")),
         "done by": _eta(job),
@@ -82,6 +83,13 @@ def _facts(job: Object) -> dict[str, str | None]:
             name.removesuffix("_at"): local_time(value) for name, value in job.items() if name.endswith("_at")
         },
     }
+
+
+def _audio(audio: Object | None) -> str | None:
+    """How much of its recordings is heard."""
+    if not audio or not audio["known_seconds"]:
+        return None
+    return f"{duration(audio['done_seconds'])} of {duration(audio['known_seconds'])} heard"
 
 
 def _position(before: int | None) -> str | None:

@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+# The time left is told once so much is done: the first of a few long recordings comes late, and from the
+# short ones before it hours would be foreseen.
+FORESEEABLE = 0.01
 LINE_SECONDS = 10.0  # between lines where there is no terminal
 SAMPLE_SECONDS = 0.1  # updates that come faster are passed over
 RATE_SECONDS = 20.0
@@ -101,7 +104,7 @@ class Meter:
         if last - first > 1.0 and now > before:
             rate = (now - before) / (last - first)
             parts.append(f"{_number(rate, self._unit)}/s")
-            if total is not None and total > done:
+            if total is not None and total > done >= FORESEEABLE * total:
                 parts.append(f"{duration((total - done) / rate)} left")
         return ", ".join(parts)
 

@@ -111,7 +111,7 @@ def transcribe(
         left = found if anew else [one for one in found if not is_done(one, out, wanted)]
         if len(left) < len(found):
             meter.say(f"{counted(len(found) - len(left), 'recording')} already done")
-        client.get(f"/v1/models/{model}")
+        _check_model(client.get(f"/v1/models/{model}"))
         run = Run(client, order, meter)
         run.begin(left, anew=anew)
         if wait:
@@ -161,13 +161,30 @@ def _request(
     return asked, rendering
 
 
+def _check_model(model: "Object") -> None:
+    """Refuse a model that is for something else before anything is uploaded for it."""
+    from backends.transcription import TRANSCRIPTIONS
+
+    if TRANSCRIPTIONS not in model.get("endpoints", [TRANSCRIPTIONS]):
+        raise CommandFailed(
+            f"the model {model['id']} does not transcribe; 'batchyard models list' has others"
+        )
+
+
 def _work(window: str | None, timezone: str | None, webhook_url: str | None) -> "Object":
-    """What the job is to have besides its items."""
+    """What the job is to have besides its items; checked here, as an upload may take an hour."""
+    from configs.windows import parse_window
+
     if timezone is not None and window is None:
         raise typer.BadParameter("it belongs to a --window", param_hint="--timezone")
     work: Object = {}
     if window is not None:
-        work |= {"window": window, "timezone": timezone or _own_timezone()}
+        zone = timezone or _own_timezone()
+        try:
+            parse_window(window, zone)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--window") from None
+        work |= {"window": window, "timezone": zone}
     if webhook_url is not None:
         work["webhook_url"] = webhook_url
     return work
@@ -194,8 +211,8 @@ def _report(tally: "Tally", already: int, seconds: float) -> "Object":
 def _summary(tally: "Tally", seconds: float) -> str:
     from cli.progress import counted, duration
 
-    computed = tally.jobs and tally.seconds and seconds
-    rate = f" ({tally.seconds / seconds:,.0f} s of audio/s)" if computed else ""
+    heard = tally.rate(seconds)
+    rate = "" if heard is None else f" ({heard:,.0f} s of audio/s)"
     lines = [
         f"{counted(len(tally.done), 'recording')} transcribed, {duration(tally.seconds)} of audio, in "
         f"{duration(seconds)}{rate}"

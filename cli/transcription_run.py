@@ -45,11 +45,18 @@ class Tally:
     failed: dict[Path, str] = field(default_factory=dict)
     unfinished: dict[Path, str] = field(default_factory=dict)  # why they were not reached
     jobs: list[str] = field(default_factory=list)
+    heard_before: float = 0.0  # seconds of audio that were computed when we came back for them
 
     @property
     def seconds(self) -> float:
         """Of audio."""
         return sum(one.seconds for one in self.done)
+
+    def rate(self, seconds: float) -> float | None:
+        """Seconds of audio that were computed per second, in so many seconds of watching; None: it was all
+        there before."""
+        heard = self.seconds - self.heard_before
+        return heard / seconds if seconds and heard >= 1 else None
 
 
 class Run:
@@ -75,6 +82,7 @@ class Run:
             for recording in self._gone_on_with(job_id, items):
                 del left[recording.path]
         if left:
+            write_book(self._order.output, book)  # a folder that cannot be written is told before the uploads
             files, refused = upload_all(self._client, left.values(), self._meter)
             self.tally.failed |= refused
             items = items_of(recording for recording in left.values() if recording.path in files)
@@ -118,9 +126,11 @@ class Run:
         collecting = self._collecting(job_id, items)
         if job["status"] not in FINAL:
             self._open.append(collecting)
+            self.tally.heard_before += (job.get("audio") or {}).get("done_seconds", 0.0)
             self._meter.say(f"goes on with {job_id}: {counted(len(items), 'recording')}")
             return items.values()
         settled = list(collecting.fresh(job))
+        self.tally.heard_before += sum(one.seconds for one in settled)
         for one in settled:
             if one.problem is None or one.lasting:
                 self._count(one)

@@ -93,8 +93,10 @@ def test_show_says_what_a_job_waits_for(run: Run, service: FakeService, requests
     service.polls_until_done = -1
     batch = run("batch", "submit", requests).out.strip()
     service.jobs[batch]["note"] = "the model's files are being pulled"
+    service.jobs[batch]["audio"] = {"done_seconds": 61.2, "known_seconds": 3600.0}
     shown = run("jobs", "show", batch).out
     assert "waiting for  the model's files are being pulled" in shown
+    assert "audio        61 s of 60 min heard" in shown
     assert "created" in shown
     assert "ended" not in shown
     assert json.loads(run("jobs", "show", batch, "--json").out)["id"] == batch

@@ -42,6 +42,21 @@ def test_lines_come_now_and_then_with_rate_and_time_left(
     ]
 
 
+def test_no_time_left_is_told_by_the_first_hundredth(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Meter() as meter:
+        meter.stage("transcribing", "s of audio", rate_seconds=120.0)
+        for done in (0, 13, 13, 600):
+            meter.update(done, 4_800)
+            clock[0] += 11
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "transcribing: 13 of 4,800 s of audio, 1.2/s",
+        "transcribing: 13 of 4,800 s of audio, 0.6/s",
+        "transcribing: 600 of 4,800 s of audio, 18/s, 4 min left",
+    ]
+
+
 def test_a_note_is_shown_while_nothing_is_counted(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

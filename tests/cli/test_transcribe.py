@@ -223,9 +223,11 @@ def test_without_waiting_the_job_is_named_and_the_same_command_fetches(
     assert (evening.code, evening.out) == (0, "job_0000\n")
     assert written(out) == set()
 
+    service.jobs["job_0000"]["audio"] = {"done_seconds": 240.0, "known_seconds": 240.0}
     morning = transcribed(run, folder, out)
 
     assert (morning.code, len(service.jobs), len(written(out))) == (0, 1, 4)
+    assert "s of audio/s" not in morning.err  # nobody has watched them being computed
 
 
 def test_what_was_not_reached_is_submitted_again_and_what_is_at_fault_is_not(
@@ -287,6 +289,8 @@ def test_wrong_arguments_are_said_before_anything_is_sent(
     for arguments, code, word in (
         ((folder, "-o", out, "-f", "srt,doc"), 2, "'doc' is none of"),
         ((folder, "-o", out, "--timezone", "UTC"), 2, "belongs to a --window"),
+        ((folder, "-o", out, "--window", "25:00-26:00"), 2, "from 00:00 to 23:59"),
+        ((folder, "-o", out, "--window", "22:00-06:00", "--timezone", "Mars"), 2, "'Mars' is not known"),
         ((tmp_path / "nothing", "-o", out), 1, "there is no such file or folder"),
         ((tmp_path / "recordings/week 8", "-o", out), 1, "there is no recording"),
     ):
@@ -301,6 +305,24 @@ def test_an_unknown_model_costs_no_upload(
 ) -> None:
     done = run("transcribe", folder, "-o", tmp_path, "-m", "nothing")
     assert (done.code, "model_not_found" in done.err) == (1, True)
+    assert "POST /v1/files" not in service.asked
+
+
+def test_a_model_for_something_else_costs_no_upload(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    service.answers["GET /v1/models/vectors"] = {"id": "vectors", "endpoints": ["/v1/embeddings"]}
+    done = run("transcribe", folder, "-o", tmp_path, "-m", "vectors")
+    assert (done.code, "vectors does not transcribe" in done.err) == (1, True)
+    assert "POST /v1/files" not in service.asked
+
+
+def test_an_output_folder_that_cannot_be_written_costs_no_upload(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("a file")
+    done = transcribed(run, folder, tmp_path / "out")
+    assert (done.code, "Not a directory" in done.err) == (1, True)
     assert "POST /v1/files" not in service.asked
 
 
