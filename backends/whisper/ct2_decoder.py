@@ -21,12 +21,14 @@ BEST_OF = 5  # texts sampled at a temperature, of which the most probable is tak
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
     """Tokens without the one that ends the text; `logprob` is the sum over them and that one.
-    `token_logprobs`, where asked, belong to `tokens`."""
+    `token_logprobs`, where asked, belong to `tokens`. `looping`: it was stopped, as it said the same again
+    and again."""
 
     tokens: list[int]
     logprob: float
     no_speech_prob: float
     token_logprobs: list[float] | None = None
+    looping: bool = False
 
 
 def open_model(folder: Path, threads: int, compute_type: str) -> ctranslate2.models.Whisper:

@@ -131,7 +131,7 @@ class CTranslate2Recognizer:
             compression_ratio=compression_ratio(text),
             language=language,
             token_ends=token_ends(pieces),
-            capped=len(row.tokens) >= most,
+            capped=row.looping or len(row.tokens) >= most,
             token_logprobs=logprobs,
         )
 

@@ -22,6 +22,10 @@ from backends.whisper.tokens import Vocabulary
 from backends.whisper.weights import Array, Weights
 
 CONFIG = "config.json"
+SUPPRESSED = ("suppress_ids", "suppress_ids_begin")
+# What is said three times in a row, in so many tokens at least, is said until the cap is reached. It is looked
+# for every few tokens.
+LOOP_TIMES, LOOP_TOKENS, LOOP_EVERY, LONGEST_LOOP = 3, 30, 6, 24
 Tokens = NDArray[np.int64]
 
 
@@ -103,17 +107,15 @@ class GreedyDecoder:
         return np.asarray(np.exp(logits[:, token] - logits.max(axis=1)) / _sums(logits))
 
 
-SUPPRESSED = ("suppress_ids", "suppress_ids_begin")
-
-
 class _Text:
-    """What is written of a row, and the logarithm of its probability; `ended` by itself or at the cap."""
+    """What is written of a row, and the logarithm of its probability; `ended` by itself, at the cap, or where
+    it was found looping."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
-        self.ended = False
+        self.ended = self._looping = False
 
     def write(self, token: int, logprob: float, end: int) -> None:
         if self.ended:
@@ -121,7 +123,9 @@ class _Text:
         self.logprobs.append(logprob)
         if token != end:
             self.tokens.append(token)
-        self.ended = token == end or len(self.tokens) >= self._most
+        if len(self.tokens) % LOOP_EVERY == 0:
+            self._looping = loops(self.tokens)
+        self.ended = token == end or len(self.tokens) >= self._most or self._looping
 
     def decoded(self, no_speech: float) -> Decoded:
         return Decoded(
@@ -129,6 +133,7 @@ class _Text:
             logprob=sum(self.logprobs),
             no_speech_prob=no_speech,
             token_logprobs=self.logprobs[: len(self.tokens)],
+            looping=self._looping,
         )
 
 
@@ -167,6 +172,15 @@ class _Run:
         self._away = self._away[rows]
         self._audio = [_rows_of(tensor, rows) for tensor in self._audio]
         self._before = [_rows_of(tensor, rows) for tensor in self._before]
+
+
+def loops(tokens: list[int]) -> bool:
+    """Whether the end of a text says the same again and again."""
+    for period in range(1, LONGEST_LOOP + 1):
+        tail = tokens[-max(LOOP_TIMES * period, LOOP_TOKENS) :]
+        if len(tail) >= max(LOOP_TIMES * period, LOOP_TOKENS) and tail[period:] == tail[:-period]:
+            return True
+    return False
 
 
 def most_probable(logits: Array) -> tuple[Tokens, Array]:
