@@ -32,8 +32,8 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
 
     `key` names it between a controller and its engine, for as long as that engine lives. `body` is the
     request body as JSON in UTF-8, whole. A part of a large item has its slice of the inputs; after the first
-    it is a piece, `[number of its first input, request]` (`backends/embeddings.py`). `source` is the file that
-    a body about a recording means; the controller finds it.
+    it is a piece, `[number of its first input, request]` (`backends/embeddings.py`). `source` is the file
+    that a body about a recording means; the controller finds it.
     """
 
     key: int
