@@ -40,6 +40,8 @@ def compile_graph(
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # the process is pinned from outside
+        # Kernels that are kept for shapes seen before: 5,000 by default, of which each call adds some.
+        "CPU_RUNTIME_CACHE_CAPACITY": "32",
     }
     if precision == "int8":  # so many of a row's numbers share a scale; more than a row has would be ignored
         settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = weights.shape.hidden
