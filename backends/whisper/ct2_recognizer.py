@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from backends.errors import InvalidBody
+from backends.spoken_languages import check_languages
 from backends.whisper.alignment import Aligner
 from backends.whisper.ct2_decoder import Decoded, Decoder
 from backends.whisper.encoder import Encoder
@@ -20,6 +20,8 @@ from backends.whisper.window import Asking, Heard, Window
 # What is heard of a window: the silence behind it, and how long both are at least. With less, Whisper loops
 # more often, and hearing it again costs more than that.
 SILENCE_SECONDS, LEAST_SECONDS = 2, 8
+# Frames that the lengths of windows are rounded up to: OpenVINO keeps something of every shape that it saw.
+STEP = 50
 # Windows per call, so that one takes about a second: 16 with a model of tiny's size, fewer with larger ones.
 MOST_WINDOWS, TINY = 16, 4 * 384
 
@@ -52,20 +54,8 @@ class CTranslate2Recognizer:
 
     def check(self, asking: Asking) -> None:
         """See `Recognizer`."""
-        if asking.task == "translate" and not self.multilingual:
-            raise InvalidBody(
-                "this model knows English alone and cannot translate",
-                code="translation_not_supported",
-                param="model",
-            )
         known = set(self.vocabulary.languages.values()) or {ENGLISH}
-        if asking.language is not None and asking.language not in known:
-            codes = ", ".join(sorted(known))
-            raise InvalidBody(
-                f"language '{asking.language}' is none of this model's: {codes}",
-                code="unsupported_language",
-                param="language",
-            )
+        check_languages(asking.task, asking.language, known, translates=self.multilingual)
 
     def prepare(self, windows: Sequence[Window], *, full: bool = False) -> list[Array]:
         """See `Recognizer`."""
@@ -75,8 +65,8 @@ class CTranslate2Recognizer:
         """Encoder states float32 (windows, positions, hidden) of windows with silence behind each; 50
         positions are a second."""
         longest = max(len(window.samples) for window in windows)
-        frames = -(-longest // HOP) + SILENCE_SECONDS * FRAMES_PER_SECOND
-        frames = min(LONGEST, max(frames + frames % 2, LEAST_SECONDS * FRAMES_PER_SECOND))
+        frames = -(-longest // (HOP * STEP)) * STEP + SILENCE_SECONDS * FRAMES_PER_SECOND
+        frames = min(LONGEST, max(frames, LEAST_SECONDS * FRAMES_PER_SECOND))
         frames = LONGEST if full else frames
         mels = [log_mel(window.samples, frames, self.weights.shape.mels) for window in windows]
         return self._encoder.encode(np.stack(mels))

@@ -23,8 +23,8 @@ from backends.whisper.weights import Array, Weights
 
 CONFIG = "config.json"
 SUPPRESSED = ("suppress_ids", "suppress_ids_begin")
-# What is said three times in a row, in so many tokens at least, is said until the cap is reached. It is looked
-# for every few tokens.
+# What is said three times in a row, in so many tokens at least, is said until the cap is reached. Looked for
+# every few tokens.
 LOOP_TIMES, LOOP_TOKENS, LOOP_EVERY, LONGEST_LOOP = 3, 30, 6, 24
 Tokens = NDArray[np.int64]
 

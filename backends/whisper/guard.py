@@ -7,8 +7,8 @@ heard; what cannot be halved is heard with some randomness.
 Bounds: the ratio of zlib, the mean log-probability and the silence rule are Whisper's own (Radford et al.
 2022, §4.5) or stricter, as windows are short: a sentence said three times has a ratio of 2.1. English read
 aloud has 2 to 5 tokens a second; other scripts have several times as many, as their letters may be tokens or
-less. The bound for windows heard short is measured: five of the demo's 29 clips are below it; hearing those in
-full leaves 40 of 46 wrong words.
+less. The bound for windows heard short is measured: five of the demo's 29 clips are below it; hearing those
+in full leaves 40 of 46 wrong words.
 """
 
 import zlib
