@@ -1,7 +1,8 @@
-"""From segments to captions: a few short lines each, shown for a few seconds, one after the other.
+"""From segments to captions: a few short lines each, shown for a few seconds.
 
 A caption holds words of one segment. It is as long as its lines and its time allow, and rather ends where a
-clause does.
+clause does. Those of a channel come one after the other; two channels may be shown together, as two people
+may speak together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,9 +35,13 @@ class _Timed(NamedTuple):
 
 
 def captions_of(segments: Sequence[Segment], rules: Captions) -> list[Caption]:
-    """Captions by start. Each is shown for at least a millisecond, and none when the next begins."""
-    found = [caption for segment in segments for caption in _of_segment(segment, rules)]
-    return _one_by_one(sorted(found, key=lambda caption: caption.start_ms))
+    """Captions by start, then by channel. Each is shown for at least a millisecond, and none when the next
+    of its channel begins."""
+    by_channel: dict[int | None, list[Caption]] = {}
+    for segment in segments:
+        by_channel.setdefault(segment.channel, []).extend(_of_segment(segment, rules))
+    placed = [caption for captions in by_channel.values() for caption in _one_by_one(captions)]
+    return sorted(placed, key=lambda caption: (caption.start_ms, caption.channel or 0))
 
 
 def _of_segment(segment: Segment, rules: Captions) -> Iterator[Caption]:
@@ -115,9 +120,9 @@ def _balanced(words: Sequence[_Timed], width: int) -> tuple[str, ...]:
 
 
 def _one_by_one(captions: Sequence[Caption]) -> list[Caption]:
-    """The same, each beginning after the one before it, which is gone by then."""
+    """The same by start, each beginning after the one before it, which is gone by then."""
     placed: list[Caption] = []
-    for caption in captions:
+    for caption in sorted(captions, key=lambda caption: caption.start_ms):
         start = caption.start_ms
         if placed:
             start = max(start, placed[-1].start_ms + 1)

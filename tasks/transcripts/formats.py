@@ -11,7 +11,7 @@ from backends.types import Segment
 from tasks.transcripts.caption_files import lrc, srt, vtt
 from tasks.transcripts.captions import captions_of
 from tasks.transcripts.languages import language_name
-from tasks.transcripts.merged import Transcript
+from tasks.transcripts.merged import Transcript, speaker_name
 
 _PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
@@ -81,7 +81,7 @@ def diarized_segment(number: int, segment: Segment) -> dict[str, Any]:
         "id": f"seg_{number}",
         "start": segment.start_ms / 1000,
         "end": segment.end_ms / 1000,
-        "speaker": f"channel_{segment.channel or 0}",
+        "speaker": speaker_name(segment.channel or 0),
         "text": segment.text.strip(),
     }
 

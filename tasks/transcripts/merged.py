@@ -44,6 +44,11 @@ def transcript_of(parts: Sequence[bytes]) -> Transcript:
     )
 
 
+def speaker_name(channel: int) -> str:
+    """What a speaker is called who is told from others by the channel; channels count from 0."""
+    return f"channel_{channel}"
+
+
 def _read(part: bytes) -> TranscriptResult:
     result = decode_result(part)
     if not isinstance(result, TranscriptResult):

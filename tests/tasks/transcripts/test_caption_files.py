@@ -44,6 +44,13 @@ def test_vtt_names_the_speaker_as_a_voice() -> None:
     assert (found[0].voice, found[0].text) == ("channel_1", "yes")
 
 
+def test_srt_and_lrc_name_the_speaker_before_the_text() -> None:
+    both = [Caption(0, 2000, ("Are you", "there?"), 0), Caption(1000, 1500, ("yes",), 1)]
+    found = list(srt.parse(caption_files.srt(both), ignore_errors=False))
+    assert [each.content for each in found] == ["channel_0: Are you\nthere?", "channel_1: yes"]
+    assert caption_files.lrc(both) == "[00:00.00]channel_0: Are you there?\n[00:01.00]channel_1: yes\n"
+
+
 def test_lrc_has_a_line_for_each_caption() -> None:
     assert caption_files.lrc(CAPTIONS).splitlines() == [
         "[00:00.00]Good night, everybody.",

@@ -58,10 +58,11 @@ def test_a_language_without_spaces_is_cut_into_lines() -> None:
     assert [caption.lines for caption in found] == [("夜" * 20, "夜" * 20)] * 2 + [("夜" * 20,)]
 
 
-def test_speakers_that_overlap_are_shown_one_after_the_other() -> None:
-    both = [segment(0, 3000, " Are you", channel=0), segment(1000, 2000, " Yes.", channel=1)]
+def test_speakers_on_channels_may_be_shown_together_but_no_two_captions_of_one() -> None:
+    both = [segment(0, 3000, " Are you", channel=0), segment(500, 2000, " Yes.", channel=1)]
     found = captions_of([*both, segment(1000, 4000, " there?", channel=0)], RULES)
-    assert [(each.start_ms, each.end_ms) for each in found] == [(0, 1000), (1000, 1001), (1001, 4000)]
+    times = [(each.start_ms, each.end_ms, each.channel) for each in found]
+    assert times == [(0, 1000, 0), (500, 2000, 1), (1000, 4000, 0)]
 
 
 def test_a_segment_without_length_is_shown_for_a_moment() -> None:
@@ -74,7 +75,7 @@ def test_silence_has_no_captions() -> None:
 
 
 texts = st.text(st.sampled_from("ab ,.\n夜-"), max_size=120)
-timings = st.tuples(st.integers(0, 9000), st.integers(0, 9000), texts)
+timings = st.tuples(st.integers(0, 9000), st.integers(0, 9000), texts, st.sampled_from([None, 0, 1]))
 rules = st.builds(
     Captions,
     max_line_chars=st.integers(1, 30),
@@ -85,15 +86,20 @@ rules = st.builds(
 
 @given(st.lists(timings, max_size=5), rules)
 def test_whatever_is_said_lines_are_short_times_are_apart_and_nothing_is_lost(
-    said: list[tuple[int, int, str]], rules: Captions
+    said: list[tuple[int, int, str, int | None]], rules: Captions
 ) -> None:
-    segments: list[Segment] = [segment(start, start + length, text) for start, length, text in said]
+    segments: list[Segment] = [
+        segment(start, start + length, text, channel=channel) for start, length, text, channel in said
+    ]
     found = captions_of(sorted(segments, key=lambda each: each.start_ms), rules)
     for caption in found:
         assert 1 <= len(caption.lines) <= rules.max_lines
         assert all(0 < len(line) <= rules.max_line_chars for line in caption.lines)
         assert caption.end_ms > caption.start_ms
-    assert all(first.end_ms <= second.start_ms for first, second in pairwise(found))
+    assert [caption.start_ms for caption in found] == sorted(caption.start_ms for caption in found)
+    for channel in (None, 0, 1):
+        of_one = [caption for caption in found if caption.channel == channel]
+        assert all(first.end_ms <= second.start_ms for first, second in pairwise(of_one))
     kept = sorted(letter for caption in found for line in caption.lines for letter in line if letter != " ")
     assert kept == sorted(letter for each in segments for letter in each.text if not letter.isspace())
 

@@ -115,7 +115,7 @@ def test_text_files_are_what_their_readers_expect() -> None:
     assert text("tsv") == "start\tend\ttext\n500\t2250\tGood night.\n3000\t4000\tAnd you?\n"
     assert text("srt").startswith("1\n00:00:00,500 --> 00:00:02,250\nGood night.\n\n2\n")
     assert text("vtt").startswith("WEBVTT\n\n00:00:00.500 --> 00:00:02.250\nGood night.\n")
-    assert text("lrc") == "[00:00.50]Good night.\n[00:03.00]And you?\n"
+    assert text("lrc") == "[00:00.50]Good night.\n[00:03.00]channel_1: And you?\n"
 
 
 def test_captions_follow_the_rules_of_the_request() -> None:
