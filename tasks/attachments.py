@@ -45,7 +45,7 @@ def find_sources(
     """
     if claim.endpoint not in transcription.ENDPOINTS:
         return {}
-    asked = {part.n: _read(part.body, claim.endpoint, spec) for part in parts}
+    asked = {part.n: _read(part.body, claim, spec) for part in parts}
     requests = {n: request for n, request in asked.items() if isinstance(request, TranscriptionRequest)}
     file_ids = [request.file_id for request in requests.values() if request.file_id is not None]
     with_url = [n for n, request in requests.items() if request.url is not None]
@@ -66,12 +66,16 @@ def source_of(blobs: Blobs, blob: str, name: str) -> Source | ErrorInfo:
     return Source(path=str(path), blob=blob, name=name) if path.is_file() else _gone("it is no longer kept")
 
 
-def _read(body: bytes, endpoint: str, spec: ModelSpec) -> TranscriptionRequest | ErrorInfo:
+def _read(body: bytes, claim: Claim, spec: ModelSpec) -> TranscriptionRequest | ErrorInfo:
     """The request, or what is wrong with it: nothing is fetched for one that will be refused."""
     try:
-        return transcription.parse_part(body, endpoint, model=spec.name, defaults=spec.defaults)
+        request = transcription.parse_part(body, claim.endpoint, model=spec.name, defaults=spec.defaults)
     except InvalidBody as error:
         return ErrorInfo(error.code, error.message, error.param)
+    if request.stream and claim.view != "call":
+        message = "'stream' is for single calls: an item of a job or a batch has no reply of its own"
+        return ErrorInfo("invalid_value", message, "stream")
+    return request
 
 
 def _find(

@@ -196,18 +196,19 @@ def test_what_cannot_be_found_or_fetched_is_the_items_own_error(service: Service
         {"url": "https://10.0.0.1/inside.wav"},
         {"url": server.url("/a"), "file_id": "file-both"},
         {"url": server.url("/b"), "temperature": 9},
+        {"url": server.url("/c"), "stream": True},
         {"file_id": service.file(["good"])},
     ]
     job = service.submit(bodies)
     drain(service.slot())
-    assert [service.code(job, n) for n in range(8)] == [
+    assert [service.code(job, n) for n in range(9)] == [
         *["file_not_found"] * 4,
         "fetch_failed",
         "invalid_audio_url",
         "missing_required_parameter",
-        "invalid_value",
+        *["invalid_value"] * 2,
     ]
-    assert service.text(job, 8) == " good"
+    assert service.text(job, 9) == " good"
     assert server.asked == ["/missing"]  # nothing is fetched for what will be refused
     assert service.state(job) == "finalizing"
 
