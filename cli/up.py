@@ -17,7 +17,9 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port of the API; 0: any free one.")
     ] = None,
-    slots: Annotated[str | None, typer.Option(help='auto, a number, or core sets such as "0-3,4-7".')] = None,
+    slots: Annotated[
+        str | None, typer.Option(help='auto, a number, or core sets such as "0-3,4-7" ("0-0" is core 0).')
+    ] = None,
     families: Annotated[
         str | None, typer.Option(help="Families to serve, comma-separated; all: every one.")
     ] = None,

@@ -62,7 +62,9 @@ class Settings(BaseSettings):
     blob_url: str | None = Field(None, description="file:///…; default: blobs in the home")
     api_key: str | None = Field(None, min_length=8, description="bootstraps one API key at start")
 
-    slots: str = Field("auto", description='auto, a number of slots, or core sets such as "0-3,4-7"')
+    slots: str = Field(
+        "auto", description='auto, a number of slots, or core sets such as "0-3,4-7" ("0-0" is core 0)'
+    )
     families: str = Field("all", description="families that a slot serves, comma-separated")
     engine_nice: int = Field(19, ge=0, le=19, description="niceness of engines")
     memory_mb: int | None = Field(None, gt=0, description="memory for engines; default: 80 % of what is free")

@@ -82,7 +82,8 @@ def parse_cores(text: str) -> list[int]:
         found = CORE_RANGE.fullmatch(part.strip())
         if not found:
             raise PlanRefused(
-                f"'{text}' is not a core set: write cores and ranges of cores, such as 0,1 or 4-7"
+                f"'{text}' is not a core set: write cores and ranges of cores, such as 0,1 or 4-7; "
+                "0-0 is core 0 alone"
             )
         first, last = found.groups()
         span = range(int(first), int(last or first) + 1)
@@ -117,7 +118,11 @@ def _one_per_core(available: Sequence[int], *, widest: int) -> list[tuple[int, .
 
 def _evenly(available: Sequence[int], count: int) -> list[tuple[int, ...]]:
     if not 1 <= count <= len(available):
-        raise PlanRefused(f"{count} slots on {len(available)} cores: give each slot a core of its own")
+        meant = f" (a number counts slots; one slot on core {count} is {count}-{count})"
+        raise PlanRefused(
+            f"{count} slots on {len(available)} cores: give each slot a core of its own"
+            + (meant if count in available else "")
+        )
     width, wider = divmod(len(available), count)
     ends = [number * width + min(number, wider) for number in range(count + 1)]
     return [tuple(available[start:end]) for start, end in pairwise(ends)]

@@ -48,13 +48,15 @@ def test_a_number_shares_the_cores_out(slots: str, expected: list[tuple[int, ...
 
 def test_core_sets_are_taken_as_they_are() -> None:
     assert cores_of("0-3,4-6, 7") == [(0, 1, 2, 3), (4, 5, 6), (7,)]
+    assert cores_of("0-0") == [(0,)]
 
 
 @pytest.mark.parametrize(
     ("slots", "message"),
     [
-        ("0", "0 slots on 8 cores"),
-        ("9", "9 slots on 8 cores"),
+        ("0", "0 slots on 8 cores.*one slot on core 0 is 0-0"),
+        ("0,", "'' is not a core set.*0-0 is core 0 alone"),
+        ("9", "9 slots on 8 cores: give each slot a core of its own$"),
         ("0-3,3-5", "core 3 is in two core sets"),
         ("6-9", "core 8 is not there: this process may use 0, 1, 2"),
         ("3-1", "'3-1' is not a core set"),
