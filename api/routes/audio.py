@@ -14,7 +14,7 @@ from api.openapi import describes_call
 from api.schemas.audio import FORM_KINDS, TRANSCRIPTION_FORM, TranscriptionBody, TranscriptObject
 from api.services import Services
 from api.transcripts_live import LiveTranscript
-from backends.errors import InvalidBody
+from backends.spoken_languages import check_languages
 from backends.transcription import TRANSCRIPTIONS, TRANSLATIONS, TranscriptionRequest, parse_request, piece
 from configs.models import ModelSpec
 from configs.settings import Settings
@@ -70,13 +70,8 @@ class TranscriptionCall(Call):
         known = spec.options.get("languages")
         if known is None:
             return
-        if self.asked.task == "translate" and known == ["en"]:
-            message = f"the model '{spec.name}' knows English alone and cannot translate"
-            raise InvalidBody(message, code="translation_not_supported", param="model")
         language = self.asked.language or spec.defaults.get("language")
-        if language is not None and language not in known:
-            message = f"the model '{spec.name}' does not know '{language}'; it knows {', '.join(known)}"
-            raise InvalidBody(message, code="unsupported_language", param="language")
+        check_languages(self.asked.task, language, known, translates=known != ["en"])
 
     async def measured(self, services: Services, caller: Caller) -> Self:
         """By the size of an uploaded file. Raises `ApiError` (file_not_found)."""

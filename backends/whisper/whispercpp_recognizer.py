@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from backends.errors import InvalidBody
+from backends.spoken_languages import check_languages
 from backends.whisper import whispercpp_library as library
 from backends.whisper.ggml_file import GgmlFile
 from backends.whisper.guard import LEAST_LOGPROB, SILENT_PROB, compression_ratio
@@ -54,21 +55,8 @@ class WhisperCppRecognizer:
 
     def check(self, asking: Asking) -> None:
         """See `Recognizer`."""
-        if asking.task == "translate" and not self.multilingual:
-            raise InvalidBody(
-                "this model knows English alone and cannot translate",
-                code="translation_not_supported",
-                param="model",
-            )
-        if asking.language is None:
-            return
         known = library.languages()[: self._file.sizes.languages] if self.multilingual else [ENGLISH]
-        if asking.language not in known:
-            raise InvalidBody(
-                f"language '{asking.language}' is none of this model's: {', '.join(sorted(known))}",
-                code="unsupported_language",
-                param="language",
-            )
+        check_languages(asking.task, asking.language, known, translates=self.multilingual)
 
     def prepare(self, windows: Sequence[Window], *, full: bool = False) -> list[Prepared]:
         """See `Recognizer`. Raises `InvalidBody` for samples that are not finite: the library would loop over
