@@ -3,8 +3,10 @@
 import random
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -107,9 +109,23 @@ def test_sound_that_ends_before_its_picture_is_not_cut(tmp_path: Path) -> None:
 
 def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.mp3"
-    for data in (b"Dear Sir,\n" * 1000, random.Random(1).randbytes(5000), b"\x89PNG\r\n\x1a\n" + bytes(500)):
+    for data in (b"Dear Sir,\n" * 1000, random.Random(1).randbytes(5000)):
         path.write_bytes(data)
         assert refusal(path)[0] == "invalid_audio"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"), [("x.png", "png", "rgb24"), ("x.jpg", "mjpeg", "yuvj420p")]
+)
+def test_a_photo_is_no_recording(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    encoder = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, pixels, Fraction(1, 25)
+    photo = av.VideoFrame(64, 48, pixels)
+    photo.pts = 0
+    path = tmp_path / name
+    path.write_bytes(b"".join(bytes(packet) for packet in (*encoder.encode(photo), *encoder.encode(None))))
+    assert "it is not a recording" in refusal(path)[1]
+    assert refusal(path)[0] == "invalid_audio"
 
 
 def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
@@ -132,7 +148,7 @@ def test_nothing_at_all_is_empty(tmp_path: Path) -> None:
     assert refusal(path)[0] == "empty_audio"
 
 
-def test_a_picture_alone_has_no_audio_stream(tmp_path: Path) -> None:
+def test_a_video_without_sound_has_no_audio_stream(tmp_path: Path) -> None:
     assert refusal(write_video(tmp_path / "x.mp4", None, seconds=1))[0] == "no_audio_stream"
 
 
