@@ -5,8 +5,8 @@ audio, and dynamic time warping. Here one pass does for many windows, and the me
 begin within 62 ms in the mean on cli/clips without it, and within 61 ms with it.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +18,7 @@ import structlog
 from backends.bert.json_files import read_object
 from backends.errors import LoadFailed
 from backends.types import Word
-from backends.whisper.alignment_graph import Head, build_alignment
+from backends.whisper.alignment_graph import TINY, Head, build_alignment
 from backends.whisper.compiled import compile_graph
 from backends.whisper.timed_words import timed_words
 from backends.whisper.warping import Integers, first_frames
@@ -38,22 +38,25 @@ LAG = RATE * 12 // 100
 
 
 class Aligner:
-    """Word times of a model, for windows that its encoder and decoder have been through."""
+    """Word times of a model, for windows that its encoder and decoder have been through.
 
-    def __init__(self, compiled: ov.CompiledModel, end_token: int) -> None:
-        self._request = compiled.create_infer_request()
+    Our own decoder notes where it looks; for texts that it has not written there is a graph, which is
+    compiled once it is needed.
+    """
+
+    def __init__(self, compiled: Callable[[], ov.CompiledModel], end_token: int) -> None:
+        self._compiled = compiled
         self._end_token = end_token
 
     @classmethod
     def load(cls, weights: Weights, end_token: int, folder: Path, threads: int) -> Self:
         """That of the model in `folder`. Raises `LoadFailed`."""
         build = partial(build_alignment, weights, alignment_heads(folder, weights.shape))
-        try:
-            compiled = compile_graph("alignment", build, weights, folder, threads, "int8")
-        except LoadFailed as error:  # a device may report what it cannot compile
-            log.warning("aligner.refused", reason=error.message)
-            compiled = compile_graph("alignment", build, weights, folder, threads, "f32")
-        return cls(compiled, end_token)
+        return cls(partial(_compiled, build, weights, folder, threads), end_token)
+
+    @cached_property
+    def _request(self) -> ov.InferRequest:
+        return self._compiled().create_infer_request()
 
     def align(
         self,
@@ -68,6 +71,25 @@ class Aligner:
         each text, equally many, without a prompt; `heard` must have its `token_ends`.
         """
         starts = self.token_frames(windows, states, heard, openings)
+        rows = zip(windows, heard, starts * FRAME - LAG, strict=True)
+        return [timed_words(window, each, samples.tolist()) for window, each, samples in rows]
+
+    def align_seen(
+        self, windows: Sequence[Window], heard: Sequence[Heard], seen: Sequence[Array]
+    ) -> list[list[Word]]:
+        """The same from what was looked at for each token and the end, float32 (heads, tokens + 1, positions)
+        of each window."""
+        frames = np.array(
+            [
+                min(-(-len(window.samples) // FRAME), each.shape[2])
+                for window, each in zip(windows, seen, strict=True)
+            ]
+        )
+        tokens = np.array([each.shape[1] for each in seen])
+        attention = np.zeros((len(seen), tokens.max(), frames.max()), np.float32)
+        for row, each in enumerate(seen):
+            attention[row, : tokens[row], : frames[row]] = standard(each, frames[row])
+        starts = first_frames(-attention, tokens, frames)
         rows = zip(windows, heard, starts * FRAME - LAG, strict=True)
         return [timed_words(window, each, samples.tolist()) for window, each, samples in rows]
 
@@ -99,6 +121,26 @@ class Aligner:
         self._request.infer([np.ascontiguousarray(states), ids, widths, frames], share_inputs=True)
         attention: Array = self._request.get_output_tensor(0).data
         return attention[:, len(openings[0]) - 1 : -1]  # what a token sees writes the one after it
+
+
+def _compiled(
+    build: Callable[[], ov.Model], weights: Weights, folder: Path, threads: int
+) -> ov.CompiledModel:
+    try:
+        return compile_graph("alignment", build, weights, folder, threads, "int8")
+    except LoadFailed as error:  # a device may report what it cannot compile
+        log.warning("aligner.refused", reason=error.message)
+        return compile_graph("alignment", build, weights, folder, threads, "f32")
+
+
+def standard(seen: Array, frames: int) -> Array:
+    """Attention (heads, tokens, positions) to that of `frames` positions alone, of mean 0 and variance 1 over
+    the tokens at each position, and of that the heads' mean: (tokens, frames), as the graph has it."""
+    inside = seen[:, :, :frames]
+    inside = inside / np.maximum(inside.sum(axis=2, keepdims=True), TINY)
+    inside -= inside.mean(axis=1, keepdims=True)
+    inside /= np.sqrt((inside * inside).mean(axis=1, keepdims=True) + TINY)
+    return np.asarray(inside.mean(axis=0))
 
 
 def alignment_heads(folder: Path, shape: Shape) -> list[Head]:

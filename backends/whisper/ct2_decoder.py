@@ -22,13 +22,15 @@ BEST_OF = 5  # texts sampled at a temperature, of which the most probable is tak
 class Decoded:
     """Tokens without the one that ends the text; `logprob` is the sum over them and that one.
     `token_logprobs`, where asked, belong to `tokens`. `looping`: it was stopped, as it said the same again
-    and again."""
+    and again. `seen`, where known, is how much the alignment heads looked at each position of the audio while
+    each of `tokens` and the end were written, float32 (heads, tokens + 1, positions)."""
 
     tokens: list[int]
     logprob: float
     no_speech_prob: float
     token_logprobs: list[float] | None = None
     looping: bool = False
+    seen: Array | None = None
 
 
 def open_model(folder: Path, threads: int, compute_type: str) -> ctranslate2.models.Whisper:

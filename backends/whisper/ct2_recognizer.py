@@ -88,9 +88,14 @@ class CTranslate2Recognizer:
             )
         heard = [self._heard(*row, asking) for row in zip(found, languages, most, strict=True)]
         # Also where nobody asks for words: segments are cut between them.
-        openings = [self.vocabulary.opening(language, asking.task) for language in languages]
-        for each, words in zip(heard, self.aligner.align(windows, states, heard, openings), strict=True):
-            each.words = words
+        seen = [row.seen for row in found if row.seen is not None]
+        if len(seen) == len(found):
+            words = self.aligner.align_seen(windows, heard, seen)
+        else:
+            openings = [self.vocabulary.opening(language, asking.task) for language in languages]
+            words = self.aligner.align(windows, states, heard, openings)
+        for each, timed in zip(heard, words, strict=True):
+            each.words = timed
         return heard
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backends.whisper.alignment import Aligner
+from backends.whisper.alignment import Aligner, alignment_heads
 from backends.whisper.backend import WhisperBackend
 from backends.whisper.ct2_decoder import Decoder, open_model
 from backends.whisper.ct2_recognizer import CTranslate2Recognizer
@@ -29,7 +29,8 @@ class CTranslate2Backend(WhisperBackend):
         model = open_model(folder, threads, compute_type)
         encoder = open_encoder(spec, weights, model, folder, threads)
         decoder = Decoder(model, beam_size)
+        heads = alignment_heads(folder, weights.shape)
         ours = compute_type == "int8" and beam_size == 1
-        greedy = GreedyDecoder.load(weights, vocabulary, folder, threads) if ours else None
+        greedy = GreedyDecoder.load(weights, vocabulary, heads, folder, threads) if ours else None
         aligner = Aligner.load(weights, vocabulary.end, folder, threads)
         return CTranslate2Recognizer(weights, vocabulary, encoder, decoder, greedy, aligner)

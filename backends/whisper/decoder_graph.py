@@ -8,6 +8,7 @@ Keys and values are inputs and outputs, no states of the graph: a state that was
 become fewer gave wrong rows.
 """
 
+from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
@@ -20,6 +21,7 @@ from backends.whisper.weights import Weights
 
 # Added to the score of what must not be seen or written. Finite, since -inf - -inf is NaN.
 MASKED = -1e30
+Head = tuple[int, int]  # layer and number
 
 
 def build_cross(weights: Weights, kept: ov.Type) -> ov.Model:
@@ -42,41 +44,47 @@ def build_cross(weights: Weights, kept: ov.Type) -> ov.Model:
     return ov.Model(results, [states], "whisper cross")
 
 
-def build_step(weights: Weights, kept: ov.Type) -> ov.Model:
+def build_step(weights: Weights, kept: ov.Type, heads: Sequence[Head]) -> ov.Model:
     """Inputs: `tokens` int64 (windows, width); `place` int64 (1), of the first of them; `away` float32
     (windows, 1, 1, positions), what to add to scores of the audio: 0, or `MASKED` where a window has ended;
     layer by layer the keys and values of the audio, as `build_cross` makes them; those of the tokens before,
     both (windows, heads, tokens, size). Outputs: `logits` float32 (windows, vocabulary) behind the last
-    token, then layer by layer keys and values of all tokens so far.
+    token; `seen` float32 (windows, heads, width, positions), how much the cross-attention heads `heads` look
+    at each position; then layer by layer keys and values of all tokens so far.
 
     Raises `LoadFailed` when a tensor is missing.
     """
     shape = weights.shape
-    heads, size = shape.heads, shape.hidden // shape.heads
+    count, size = shape.heads, shape.hidden // shape.heads
     tokens = ops.parameter([-1, -1], np.int64, name="tokens")
     place = ops.parameter([1], np.int64, name="place")
     away = ops.parameter([-1, 1, 1, -1], np.float32, name="away")
-    audio, before, after = [], [], []
+    audio, before, after, seen = [], [], [], []
     node = embedded(tokens, place, weights)
     mask = causal(tokens, place)
     for number in range(shape.decoder_layers):
         prefix = f"decoder/layer_{number}"
-        audio_keys = ops.parameter([-1, heads, -1, size], kept, name=f"audio_keys_{number}")
-        audio_values = ops.parameter([-1, heads, size, -1], kept, name=f"audio_values_{number}")
-        keys, values = (ops.parameter([-1, heads, -1, size], kept) for _ in range(2))
+        audio_keys = ops.parameter([-1, count, -1, size], kept, name=f"audio_keys_{number}")
+        audio_values = ops.parameter([-1, count, size, -1], kept, name=f"audio_values_{number}")
+        keys, values = (ops.parameter([-1, count, -1, size], kept) for _ in range(2))
         audio += [audio_keys, audio_values]
         before += [keys, values]
         mixed, keys, values = self_attention(node, mask, keys, values, weights, f"{prefix}/self_attention")
         after += [ops.result(ops.convert(each, kept)) for each in (keys, values)]
         node = ops.add(node, mixed)
-        audio_mixed = cross_attention(node, away, audio_keys, audio_values, weights, f"{prefix}/attention")
+        audio_mixed, looks = cross_attention(
+            node, away, audio_keys, audio_values, weights, f"{prefix}/attention"
+        )
         node = ops.add(node, audio_mixed)
+        if wanted := sorted({head for layer, head in heads if layer == number}):
+            seen.append(ops.gather(looks, whole(*wanted), whole_scalar(1)))
         node = ops.add(node, feed_forward(node, weights, f"{prefix}/ffn"))
     last = ops.gather(node, whole_scalar(-1), whole_scalar(1))
     normal = layer_norm(last, weights, "decoder/layer_norm")
     projection = weights.linear("decoder/projection", shape.hidden, shape.vocabulary)
     logits = ops.result(linear_int8(normal, *projection), name="logits")
-    return ov.Model([logits, *after], [tokens, place, away, *audio, *before], "whisper step")
+    looked = ops.result(ops.concat(seen, 1), name="seen")
+    return ov.Model([logits, looked, *after], [tokens, place, away, *audio, *before], "whisper step")
 
 
 def embedded(tokens: Node, place: Node, weights: Weights) -> Node:
@@ -118,15 +126,18 @@ def self_attention(
     return joined(ops.matmul(scores, values, False, False), weights, f"{prefix}/linear_1"), keys, values
 
 
-def cross_attention(node: Node, away: Node, keys: Node, values: Node, weights: Weights, prefix: str) -> Node:
-    """softmax(q kᵀ / √d + away) v over heads and positions of the audio; the keys have the scale in them."""
+def cross_attention(
+    node: Node, away: Node, keys: Node, values: Node, weights: Weights, prefix: str
+) -> tuple[Node, Node]:
+    """softmax(q kᵀ / √d + away) v over heads and positions of the audio, with the output projection; and the
+    softmax. The keys have the scale in them."""
     hidden = weights.shape.hidden
     normal = layer_norm(node, weights, f"{prefix}/layer_norm")
     queries = by_head(
         linear_int8(normal, *weights.linear(f"{prefix}/linear_0", hidden, hidden)), weights, 0, 2, 1, 3
     )
     scores = ops.softmax(ops.add(ops.matmul(queries, _f32(keys), False, True), away), -1)
-    return joined(ops.matmul(scores, _f32(values), False, True), weights, f"{prefix}/linear_2")
+    return joined(ops.matmul(scores, _f32(values), False, True), weights, f"{prefix}/linear_2"), scores
 
 
 def feed_forward(node: Node, weights: Weights, prefix: str) -> Node:

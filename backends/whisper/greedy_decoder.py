@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from backends.bert.json_files import read_object
 from backends.whisper.compiled import compile_graph, offered_precisions
 from backends.whisper.ct2_decoder import Decoded
-from backends.whisper.decoder_graph import MASKED, build_cross, build_step
+from backends.whisper.decoder_graph import MASKED, Head, build_cross, build_step
 from backends.whisper.tokens import Vocabulary
 from backends.whisper.weights import Array, Weights
 
@@ -47,8 +47,10 @@ class GreedyDecoder:
         self._never, self._not_first = np.array(never, np.int64), np.array(not_first, np.int64)
 
     @classmethod
-    def load(cls, weights: Weights, vocabulary: Vocabulary, folder: Path, threads: int) -> Self:
-        """That of the model in `folder`. Raises `LoadFailed`."""
+    def load(
+        cls, weights: Weights, vocabulary: Vocabulary, heads: Sequence[Head], folder: Path, threads: int
+    ) -> Self:
+        """That of the model in `folder`, which notes where `heads` look. Raises `LoadFailed`."""
         precision = offered_precisions()[0]
         kept = ov.Type.bf16 if precision == "bf16" else ov.Type.f32
 
@@ -59,7 +61,7 @@ class GreedyDecoder:
         listed = ([token for token in config.get(name, []) if token >= 0] for name in SUPPRESSED)
         return cls(
             compiled("cross", partial(build_cross, weights, kept)),
-            compiled("step", partial(build_step, weights, kept)),
+            compiled("step", partial(build_step, weights, kept, heads)),
             vocabulary,
             *listed,
         )
@@ -76,6 +78,7 @@ class GreedyDecoder:
         texts = [_Text(room) for room in most]
         rows = list(texts)
         logits = self._allowed(run.step(opening[:, heard:]))
+        run.note(rows)
         logits[:, self._not_first] = MASKED
         while True:
             tokens, logprobs = most_probable(logits)
@@ -88,6 +91,7 @@ class GreedyDecoder:
                 run.keep(going)
                 rows, tokens = [rows[number] for number in going], tokens[going]
             logits = self._allowed(run.step(tokens[:, None]))
+            run.note(rows)
         return [
             text.decoded(probability) for text, probability in zip(texts, no_speech.tolist(), strict=True)
         ]
@@ -115,6 +119,7 @@ class _Text:
         self._most = most
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
+        self.seen: list[Array] = []
         self.ended = self._looping = False
 
     def write(self, token: int, logprob: float, end: int) -> None:
@@ -134,7 +139,13 @@ class _Text:
             no_speech_prob=no_speech,
             token_logprobs=self.logprobs[: len(self.tokens)],
             looping=self._looping,
+            seen=self._seen(),
         )
+
+    def _seen(self) -> Array:
+        """What was looked at for each token and the end; for that, where it was not written, as before."""
+        missing = len(self.tokens) + 1 - len(self.seen)
+        return np.stack([*self.seen, *[self.seen[-1]] * missing], axis=1)
 
 
 class _Run:
@@ -148,6 +159,7 @@ class _Run:
     ) -> None:
         self._steps = steps
         self._place = 0
+        self._positions = list(positions)
         self._audio = audio
         (rows, heads, most, size), kept = audio[0].shape, audio[0].element_type
         behind = np.arange(most) >= np.array(positions)[:, None]
@@ -162,13 +174,21 @@ class _Run:
         inputs = [*map(ov.Tensor, arrays), *self._audio, *self._before]
         request.set_input_tensors(dict(enumerate(inputs)))
         request.infer()
-        logits, *self._before = request.output_tensors
+        logits, self._seen, *self._before = request.output_tensors
         self._steps = self._steps[1], self._steps[0]
         self._place += tokens.shape[1]
         return np.asarray(logits.data)
 
+    def note(self, texts: Sequence[_Text]) -> None:
+        """What the last token of each text, as it is in the batch, looked at."""
+        seen = self._seen.data[:, :, -1].copy()
+        for text, row, positions in zip(texts, seen, self._positions, strict=True):
+            if not text.ended:
+                text.seen.append(row[:, :positions])
+
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone."""
+        self._positions = [self._positions[row] for row in rows]
         self._away = self._away[rows]
         self._audio = [_rows_of(tensor, rows) for tensor in self._audio]
         self._before = [_rows_of(tensor, rows) for tensor in self._before]

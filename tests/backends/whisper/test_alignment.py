@@ -8,7 +8,7 @@ import pytest
 
 from backends.errors import LoadFailed
 from backends.types import Word
-from backends.whisper.alignment import Aligner, alignment_heads
+from backends.whisper.alignment import Aligner, alignment_heads, standard
 from backends.whisper.spelling import text_of, token_ends
 from backends.whisper.tokens import Vocabulary
 from backends.whisper.weights import Weights
@@ -95,3 +95,15 @@ def said(folder: Path, *, times: int = 1) -> Heard:
         temperature=0.0,
         compression_ratio=1.0,
     )
+
+
+def test_what_was_looked_at_behind_the_end_of_a_window_counts_for_nothing():
+    dice = np.random.default_rng(5)
+    seen = dice.random((3, 6, 40), np.float32)
+    other = seen.copy()
+    other[:, :, 25:] = dice.random((3, 6, 15), np.float32)
+    found = standard(seen, 25)
+    assert found.shape == (6, 25)
+    np.testing.assert_allclose(found, standard(other, 25), atol=1e-6)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)
+    assert np.isfinite(standard(np.zeros((2, 3, 10), np.float32), 10)).all()

@@ -18,6 +18,7 @@ from tests.fixtures.speech import clips
 from tests.fixtures.tiny_whisper import Tokens, write_tiny_whisper
 
 MOST = 60
+HEADS = [(0, 0), (1, 1)]
 PROMPT = [50257, 50362]  # of an English model: start, no times
 TOKENS = Tokens(multilingual=False)
 OPENING = [TOKENS.special["startoftranscript"], TOKENS.special["notimestamps"]]
@@ -26,7 +27,7 @@ OPENING = [TOKENS.special["startoftranscript"], TOKENS.special["notimestamps"]]
 @pytest.fixture(scope="module")
 def decoder(whisper_recognizer: CTranslate2Recognizer, whisper_folder: Path) -> GreedyDecoder:
     vocabulary = whisper_recognizer.vocabulary
-    return GreedyDecoder.load(Weights.read(whisper_folder), vocabulary, whisper_folder, 1)
+    return GreedyDecoder.load(Weights.read(whisper_folder), vocabulary, HEADS, whisper_folder, 1)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def _tiny(folder: Path, *, never: list[int], not_first: list[int] | None = None)
     (folder / "config.json").write_text(
         f'{{"suppress_ids": {[-1, *never]}, "suppress_ids_begin": {not_first or []}}}'
     )
-    return GreedyDecoder.load(Weights.read(folder), Vocabulary.read(folder), folder, 1)
+    return GreedyDecoder.load(Weights.read(folder), Vocabulary.read(folder), HEADS, folder, 1)
 
 
 @pytest.mark.parametrize(("period", "times"), [(1, 30), (2, 15), (9, 4), (14, 3)])
