@@ -12,6 +12,7 @@ from api.schemas.jobs import (
 )
 from backends.types import Segment
 from store.following import EndedItem, Look, PartItem
+from tasks.transcripts.merged import speaker_name
 
 
 class StandingEvent(msgspec.Struct, kw_only=True):
@@ -75,7 +76,7 @@ def heard_of(item: PartItem, segments: list[Segment]) -> SegmentsEvent:
             start=segment.start_ms / 1000,
             end=segment.end_ms / 1000,
             text=segment.text.strip(),
-            speaker=None if segment.channel is None else f"channel_{segment.channel}",
+            speaker=None if segment.channel is None else speaker_name(segment.channel),
         )
         for segment in segments
     ]
