@@ -1,6 +1,7 @@
 """The whispercpp recognizer: what it hears, what it refuses, and that no call depends on an earlier one."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import ctranslate2
@@ -16,7 +17,7 @@ from backends.whisper.window import RATE, Asking, Heard, Samples, Span, Window
 from configs.models import ModelFile, ModelSpec
 from tests.fixtures.recordings import read
 from tests.fixtures.speech import clips
-from tests.fixtures.tiny_whisper import DETECTED, SENTENCE, Tokens, write_tiny_whisper
+from tests.fixtures.tiny_whisper import DETECTED, SENTENCE, WORDS, Tokens, write_tiny_whisper
 
 START = 50257  # of a transcript, in English models
 
@@ -63,9 +64,9 @@ def test_a_window_is_heard_with_all_that_is_told_of_it(request: pytest.FixtureRe
     assert heard.text == SENTENCE
     assert heard.tokens == Tokens(multilingual=kind == "multilingual").spoken
     assert heard.language == ("en" if kind == "english" else DETECTED)
-    assert heard.token_ends == [4, 9, 15, 19, 26, 34]
+    assert heard.token_ends == list(accumulate(map(len, WORDS)))
     assert heard.token_logprobs is not None
-    assert heard.avg_logprob == pytest.approx(np.sum(heard.token_logprobs) / 7, abs=0.01)
+    assert heard.avg_logprob == pytest.approx(np.sum(heard.token_logprobs) / (len(WORDS) + 1), abs=0.01)
     assert heard.words is not None
     assert "".join(word.text for word in heard.words) == SENTENCE
     assert (heard.temperature, heard.capped) == (0.0, False)
