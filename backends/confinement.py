@@ -17,7 +17,11 @@ THREAD_VARIABLES = (
 )
 # glibc would raise these by itself, and then keep arrays of changing sizes in a heap that only grows: after
 # 60 calls of Whisper's decoder on windows of all lengths it held 678 MB, with these 505.
-ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "16000000"}
+ALLOCATION = {
+    "MALLOC_ARENA_MAX": "1",  # a thread's own heap would keep what another could use
+    "MALLOC_MMAP_THRESHOLD_": "1000000",
+    "MALLOC_TRIM_THRESHOLD_": "16000000",
+}
 OOM_SCORE = 500  # of 1000: when memory ends, the kernel takes an engine and not the database
 
 
