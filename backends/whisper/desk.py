@@ -39,6 +39,7 @@ class Desk:
         self._windows_per_part = FIRST_GUESS_WINDOWS
         self._expected_until = -inf
         self._served: dict[str, float] = {}  # when an interactive recording got something, by its path
+        self._unheard: set[str] = set()  # interactive recordings of which no window has been heard, by path
         self._late: Work | None = None
         self._late_turn = False
 
@@ -59,6 +60,8 @@ class Desk:
         if work.interactive:
             now = monotonic()
             self._expected_until = now + EXPECTED_SECONDS
+            if work.source.path not in self._served:
+                self._unheard.add(work.source.path)
             self._served.setdefault(work.source.path, now)
 
     def opened(self, work: Work) -> None:
@@ -85,6 +88,7 @@ class Desk:
     def settled(self, hearing: Hearing, instead: Collection[Hearing] = ()) -> None:
         """A window has its answer, or others to be heard in its place."""
         if hearing.work.interactive:
+            self._unheard.discard(hearing.work.source.path)
             return
         if hearing in self._batch:
             self._batch.remove(hearing)
@@ -104,6 +108,7 @@ class Desk:
             one.interactive and one.source.path == path for one in self._works.values()
         ):
             self._served.pop(path, None)
+            self._unheard.discard(path)
 
     def drop(self, keys: Collection[int]) -> None:
         """Forget parts that are not wanted any more."""
@@ -144,7 +149,7 @@ class Desk:
         together = [hearing for hearing in own if _shares(hearing, own[0])]
         longest = own[0].window.seconds + RIDER_SECONDS
         riders = [one for one in others if _shares(one, own[0]) and one.window.seconds <= longest]
-        return (together + riders[: max(0, AT_ONCE - len(together))])[: self._allowed]
+        return (together + riders[: max(0, AT_ONCE - len(together))])[: self._most_of(path)]
 
     def _also_opened(self, works: list[Work]) -> Work | None:
         """A part that is opened before the first one is heard: another clip, or another piece of the same
@@ -155,10 +160,15 @@ class Desk:
             if work.opening and (
                 at_hand < AT_ONCE
                 if work.left_ms <= SHORT_MS
-                else at_hand < self._size and work.source.path == path
+                else at_hand < (AT_ONCE if path in self._unheard else self._size) and work.source.path == path
             ):
                 return work
         return None
+
+    def _most_of(self, path: str) -> int:
+        """How many windows of an interactive recording go together: few at first, since whoever reads it live
+        has nothing until they are heard."""
+        return min(AT_ONCE, self._allowed) if path in self._unheard else self._allowed
 
     def _bulk_batch(self) -> list[Hearing] | None:
         if not self._batch and self._pool:

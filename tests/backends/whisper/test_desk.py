@@ -55,6 +55,12 @@ def opened(desk: Desk, one: Work, *seconds: float) -> Work:
     return one
 
 
+def begun(desk: Desk, one: Work) -> Work:
+    """Something of its recording has been heard."""
+    desk.settled(one.hearings[0])
+    return one
+
+
 def batch(desk: Desk) -> list[Hearing]:
     step = desk.next_step()
     assert isinstance(step, list), step
@@ -138,7 +144,7 @@ def test_room_is_for_as_many_parts_as_fill_two_batches() -> None:
 def test_the_interactive_part_with_the_least_left_goes_first_and_bulk_last() -> None:
     desk = Desk(SIZE)
     opened(desk, work(1), 4, 4)
-    long = opened(desk, work(2, urgent=True), *[15] * 12)
+    long = begun(desk, opened(desk, work(2, urgent=True), *[15] * 12))
     first = batch(desk)
     assert [hearing.work.key for hearing in first] == [2] * SIZE
     clip = opened(desk, work(3, urgent=True), 3)
@@ -184,7 +190,7 @@ def test_few_windows_of_others_ride_along_with_a_clip() -> None:
 
 def test_pieces_of_one_recording_are_opened_and_heard_together() -> None:
     desk = Desk(SIZE)
-    opened(desk, work(1, urgent=True, left_ms=120_000, path="/long"), *[14] * (SIZE - 2))
+    begun(desk, opened(desk, work(1, urgent=True, left_ms=120_000, path="/long"), *[14] * (SIZE - 2)))
     desk.add(other := work(2, urgent=True, left_ms=120_000, path="/long"))
     desk.add(work(3, urgent=True, left_ms=120_000, path="/another"))
     assert desk.next_step() is other
@@ -192,9 +198,23 @@ def test_pieces_of_one_recording_are_opened_and_heard_together() -> None:
     assert [hearing.work.key for hearing in batch(desk)] == [1] * (SIZE - 2) + [2, 2]
 
 
+def test_few_windows_of_a_recording_are_heard_at_first_so_that_a_live_reader_soon_has_some() -> None:
+    desk = Desk(SIZE)
+    one = opened(desk, work(1, urgent=True, path="/long"), *[14] * SIZE)
+    desk.add(work(2, urgent=True, left_ms=120_000, path="/long"))
+    first = batch(desk)
+    assert [hearing.work.key for hearing in first] == [1] * AT_ONCE
+    desk.settled(first[0])
+    assert len(batch(desk)) == SIZE
+    desk.end(one)
+    desk.drop([2])
+    opened(desk, work(3, urgent=True, path="/long"), *[14] * SIZE)
+    assert len(batch(desk)) == AT_ONCE
+
+
 def test_pieces_of_one_recording_are_heard_in_order_however_short_a_later_one_is() -> None:
     desk = Desk(SIZE)
-    opened(desk, work(1, urgent=True, path="/long"), *[14] * SIZE)
+    begun(desk, opened(desk, work(1, urgent=True, path="/long"), *[14] * SIZE))
     opened(desk, work(2, urgent=True, path="/long"), 3)
     assert [hearing.work.key for hearing in take(desk)] == [1] * SIZE
     assert [hearing.work.key for hearing in take(desk)] == [2]
