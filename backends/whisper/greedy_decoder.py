@@ -20,12 +20,10 @@ from backends.whisper.ct2_decoder import Decoded
 from backends.whisper.decoder_graph import MASKED, Head, build_cross, build_step
 from backends.whisper.tokens import Vocabulary
 from backends.whisper.weights import Array, Weights
+from backends.whisper.written import Text
 
 CONFIG = "config.json"
 SUPPRESSED = ("suppress_ids", "suppress_ids_begin")
-# What is said three times in a row, in so many tokens at least, is said until the cap is reached. Looked for
-# every few tokens.
-LOOP_TIMES, LOOP_TOKENS, LOOP_EVERY, LONGEST_LOOP = 3, 30, 6, 24
 Tokens = NDArray[np.int64]
 
 
@@ -75,7 +73,7 @@ class GreedyDecoder:
         heard = 1 + list(prompts[0]).index(self._vocabulary.start)
         run = _Run(self._steps, self._audio(states), positions)
         no_speech = self._no_speech(run.step(opening[:, :heard]))
-        texts = [_Text(room) for room in most]
+        texts = [Text(room) for room in most]
         rows = list(texts)
         logits = self._allowed(run.step(opening[:, heard:]))
         run.note(rows)
@@ -111,43 +109,6 @@ class GreedyDecoder:
         return np.asarray(np.exp(logits[:, token] - logits.max(axis=1)) / _sums(logits))
 
 
-class _Text:
-    """What is written of a row, and the logarithm of its probability; `ended` by itself, at the cap, or where
-    it was found looping."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.tokens: list[int] = []
-        self.logprobs: list[float] = []
-        self.seen: list[Array] = []
-        self.ended = self._looping = False
-
-    def write(self, token: int, logprob: float, end: int) -> None:
-        if self.ended:
-            return
-        self.logprobs.append(logprob)
-        if token != end:
-            self.tokens.append(token)
-        if len(self.tokens) % LOOP_EVERY == 0:
-            self._looping = loops(self.tokens)
-        self.ended = token == end or len(self.tokens) >= self._most or self._looping
-
-    def decoded(self, no_speech: float) -> Decoded:
-        return Decoded(
-            tokens=self.tokens,
-            logprob=sum(self.logprobs),
-            no_speech_prob=no_speech,
-            token_logprobs=self.logprobs[: len(self.tokens)],
-            looping=self._looping,
-            seen=self._seen(),
-        )
-
-    def _seen(self) -> Array:
-        """What was looked at for each token and the end; for that, where it was not written, as before."""
-        missing = len(self.tokens) + 1 - len(self.seen)
-        return np.stack([*self.seen, *[self.seen[-1]] * missing], axis=1)
-
-
 class _Run:
     """The steps of one batch: where it is, and the keys and values so far."""
 
@@ -179,7 +140,7 @@ class _Run:
         self._place += tokens.shape[1]
         return np.asarray(logits.data)
 
-    def note(self, texts: Sequence[_Text]) -> None:
+    def note(self, texts: Sequence[Text]) -> None:
         """What the last token of each text, as it is in the batch, looked at."""
         seen = self._seen.data[:, :, -1].copy()
         for text, row, positions in zip(texts, seen, self._positions, strict=True):
@@ -192,15 +153,6 @@ class _Run:
         self._away = self._away[rows]
         self._audio = [_rows_of(tensor, rows) for tensor in self._audio]
         self._before = [_rows_of(tensor, rows) for tensor in self._before]
-
-
-def loops(tokens: list[int]) -> bool:
-    """Whether the end of a text says the same again and again."""
-    for period in range(1, LONGEST_LOOP + 1):
-        tail = tokens[-max(LOOP_TIMES * period, LOOP_TOKENS) :]
-        if len(tail) >= max(LOOP_TIMES * period, LOOP_TOKENS) and tail[period:] == tail[:-period]:
-            return True
-    return False
 
 
 def most_probable(logits: Array) -> tuple[Tokens, Array]:

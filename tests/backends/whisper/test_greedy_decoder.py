@@ -9,7 +9,7 @@ import pytest
 
 from backends.whisper.ct2_decoder import Decoded, Decoder, open_model
 from backends.whisper.ct2_recognizer import CTranslate2Recognizer
-from backends.whisper.greedy_decoder import GreedyDecoder, loops, most_probable
+from backends.whisper.greedy_decoder import GreedyDecoder, most_probable
 from backends.whisper.tokens import Vocabulary
 from backends.whisper.weights import Array, Weights
 from backends.whisper.window import Window
@@ -121,18 +121,6 @@ def _tiny(folder: Path, *, never: list[int], not_first: list[int] | None = None)
         f'{{"suppress_ids": {[-1, *never]}, "suppress_ids_begin": {not_first or []}}}'
     )
     return GreedyDecoder.load(Weights.read(folder), Vocabulary.read(folder), HEADS, folder, 1)
-
-
-@pytest.mark.parametrize(("period", "times"), [(1, 30), (2, 15), (9, 4), (14, 3)])
-def test_a_text_that_says_the_same_again_and_again_loops(period: int, times: int):
-    text = list(range(100, 120)) + list(range(period)) * times
-    assert loops(text)
-    assert not loops([*text[:-1], 99])
-
-
-@pytest.mark.parametrize(("period", "times"), [(1, 20), (2, 10), (14, 2), (40, 3)])
-def test_what_is_said_twice_or_briefly_does_not(period: int, times: int):
-    assert not loops(list(range(100, 120)) + list(range(period)) * times)
 
 
 def test_of_equals_the_first_is_taken_with_its_probability():
