@@ -22,6 +22,12 @@ Described = type[msgspec.Struct] | Schema  # a struct, or a schema where no stru
 REF = "#/components/schemas/{name}"
 BINARY: Schema = {"type": "string", "format": "binary"}
 TEXT: Schema = {"type": "string"}
+# One of an event stream (its data is JSON): tools read the schema of such a stream as that of each event.
+EVENT: Schema = {
+    "type": "object",
+    "properties": {"id": TEXT, "event": TEXT, "data": TEXT},
+    "required": ["data"],
+}
 ANY: Schema = {}
 
 _OF_CALLS = {

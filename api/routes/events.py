@@ -11,7 +11,7 @@ from api.deps import InReader, InServices
 from api.errors import ApiError
 from api.following import Event, Follower
 from api.job_store import find_job
-from api.openapi import TEXT, describes
+from api.openapi import EVENT, describes
 from api.sse import EVENT_STREAM, HEARTBEAT, HEARTBEAT_SECONDS, NOT_CACHED
 from tasks.streams import EntryId
 
@@ -21,7 +21,7 @@ router = APIRouter()
 @router.get(
     "/v1/jobs/{job_id}/events",
     openapi_extra=describes(
-        reply=TEXT, media=EVENT_STREAM, headers={"Last-Event-ID": "the event that was seen last"}
+        reply=EVENT, media=EVENT_STREAM, headers={"Last-Event-ID": "the event that was seen last"}
     ),
 )
 async def follow_job(
