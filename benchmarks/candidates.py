@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,19 @@ class CandidateProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         return json.loads(line) if line else {}
+
+
+def started(candidates: Iterable[Candidate], model: Path, cache: Path, core: int) -> list[CandidateProcess]:
+    """Those that can be loaded. One after the other, so that they do not slow each other's loading."""
+    loaded = []
+    for candidate in candidates:
+        print(f"loading {candidate.name} ...", flush=True)
+        process = CandidateProcess(candidate, model, cache, core)
+        if process.wait_ready():
+            loaded.append(process)
+        else:
+            print(f"  left out: it could not be loaded; see its log in {cache}")
+    return loaded
 
 
 def python_of(env: str) -> str:

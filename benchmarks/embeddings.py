@@ -12,10 +12,10 @@ from benchmarks.candidates import (
     OTHERS,
     OURS,
     ROOT,
-    Candidate,
     CandidateProcess,
     environment,
     python_of,
+    started,
 )
 from benchmarks.corpus import texts
 from benchmarks.model import ready_model
@@ -29,7 +29,7 @@ def run(cache: Path) -> None:
     model = ready_model(cache)
     all_texts, tokens = texts(ROUNDS * TEXTS_PER_ROUND, model)
     core = min(os.sched_getaffinity(0))
-    processes = _started([OURS, *OTHERS], model, cache, core)
+    processes = started([OURS, *OTHERS], model, cache, core)
     print(f"{len(all_texts)} texts, {np.mean(tokens):.1f} tokens in the mean, {ROUNDS} rounds, core {core}")
     seconds, cosines = _rounds(processes, all_texts)
     _report(seconds, cosines)
@@ -37,19 +37,6 @@ def run(cache: Path) -> None:
         process.close()
     mean_tokens = float(np.mean(tokens))
     _report_limit(TEXTS_PER_ROUND / median(seconds[OURS.name]) * mean_tokens, model, cache, core)
-
-
-def _started(candidates: list[Candidate], model: Path, cache: Path, core: int) -> list[CandidateProcess]:
-    """Those that can be loaded. One after the other, so that they do not slow each other's loading."""
-    started = []
-    for candidate in candidates:
-        print(f"loading {candidate.name} ...", flush=True)
-        process = CandidateProcess(candidate, model, cache, core)
-        if process.wait_ready():
-            started.append(process)
-        else:
-            print(f"  left out: it could not be loaded; see its log in {cache}")
-    return started
 
 
 def _rounds(

@@ -14,7 +14,7 @@ from statistics import median
 import numpy as np
 
 from backends.weights.pull import pull
-from benchmarks.candidates import ROOT, Candidate, CandidateProcess
+from benchmarks.candidates import ROOT, Candidate, CandidateProcess, started
 from configs.settings import Settings
 from configs.spec_files import load_catalogue
 
@@ -62,7 +62,7 @@ def run(cache: Path) -> None:
     model = pull(spec, settings, runtimes=["ctranslate2", "whispercpp"])
     core = max(os.sched_getaffinity(0))
     workloads = _workloads(cache / "speech")
-    processes = _started(model, cache, core)
+    processes = started((OURS, *OTHERS), model, cache, core)
     for workload in workloads:
         print(f"\n{workload.name}: {len(workload.files)} files, {workload.seconds:.0f} s, core {core}")
         seconds, errors = _turns(processes, workload)
@@ -107,18 +107,6 @@ def _write(path: Path, sound: np.ndarray) -> None:
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(sound.tobytes())
-
-
-def _started(model: Path, cache: Path, core: int) -> list[CandidateProcess]:
-    started = []
-    for candidate in (OURS, *OTHERS):
-        print(f"loading {candidate.name} ...", flush=True)
-        process = CandidateProcess(candidate, model, cache, core)
-        if process.wait_ready():
-            started.append(process)
-        else:
-            print(f"  left out: it could not be loaded; see its log in {cache}")
-    return started
 
 
 def _turns(

@@ -5,9 +5,8 @@ of the AVX2 class may report it and fail at compile, so both are asked.
 """
 
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,6 @@ import openvino as ov
 import structlog
 
 from backends.bert.backend import BertBackend
-from backends.bert.compiled_cache import cache_folder, identity
 from backends.bert.encoder import Encoder
 from backends.bert.graph import build_graph
 from backends.bert.graph_weights import Weights
@@ -24,6 +22,7 @@ from backends.bert.selftest import Reference, computed_reference, stored_referen
 from backends.bert.tokenizer import BertTokenizer
 from backends.errors import LoadFailed
 from backends.importers.safetensors import read_folder
+from backends.openvino_graphs import capabilities, compile_graph
 from configs.models import ModelSpec
 
 log = structlog.get_logger(__name__)
@@ -106,31 +105,19 @@ def precisions(spec: ModelSpec) -> list[Precision]:
     return [wanted]
 
 
-def capabilities() -> list[str]:
-    """What OpenVINO's CPU device says it can do on this machine."""
-    return cast(list[str], ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-
-
 def open_encoder(model: BertModel, folder: Path, threads: int, precision: Precision) -> OpenVINOEncoder:
     """Build and compile the graph of the model in `folder`. Raises `LoadFailed`."""
     graph = build_graph(model, Weights(read_folder(folder)))
-    core = ov.Core()
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # the process is pinned from outside
-    }
-    name = identity(model, _weights_files(folder), _graph_source(), version("openvino"), _cpu(core))
-    try:
-        with cache_folder(folder, f"{precision}-{threads}", name) as cache:
-            if cache:
-                settings["CACHE_DIR"] = str(cache)
-            compiled = core.compile_model(graph, "CPU", settings)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        message = f"OpenVINO cannot compile the model in {precision}: {reason}"
-        raise LoadFailed(message, code="model_load_failed") from None
+    compiled = compile_graph(
+        lambda: graph,
+        folder,
+        threads,
+        name="model",
+        kind=precision,
+        precision=precision,
+        hint=precision,
+        facts=(model, _weights_files(folder), _graph_source()),
+    )
     return OpenVINOEncoder(compiled, model.pad_id, precision)
 
 
@@ -142,7 +129,3 @@ def _weights_files(folder: Path) -> list[tuple[str, int, int]]:
 def _graph_source() -> list[bytes]:
     """The code that builds the graph: another version of ours may build another."""
     return [path.read_bytes() for path in sorted(Path(__file__).parent.glob("graph*.py"))]
-
-
-def _cpu(core: ov.Core) -> tuple[str, list[str]]:
-    return core.get_property("CPU", "FULL_DEVICE_NAME"), capabilities()

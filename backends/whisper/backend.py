@@ -172,7 +172,6 @@ def asking_of(request: TranscriptionRequest) -> Asking:
         language=request.language,
         prompt=request.prompt,
         temperature=request.temperature,
-        words=request.words,
         logprobs=request.logprobs,
     )
 

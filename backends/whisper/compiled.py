@@ -6,14 +6,12 @@ computed in int8 as well, all else in the fastest of the others.
 """
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import openvino as ov
 
-from backends.bert.compiled_cache import cache_folder, identity
-from backends.errors import LoadFailed
+from backends import openvino_graphs
 from backends.whisper.weights import FILE, Weights
 
 Precision = Literal["int8", "bf16", "f32"]
@@ -21,7 +19,7 @@ Precision = Literal["int8", "bf16", "f32"]
 
 def offered_precisions() -> list[Precision]:
     """Those that this CPU reports, the fastest first."""
-    return ["bf16", "f32"] if "BF16" in _capabilities() else ["f32"]
+    return ["bf16", "f32"] if "BF16" in openvino_graphs.capabilities() else ["f32"]
 
 
 def compile_graph(
@@ -34,27 +32,21 @@ def compile_graph(
 ) -> ov.CompiledModel:
     """Build and compile the graph `name` of the model in `folder`, or take it from there if it was compiled
     before. Raises `LoadFailed`."""
-    core = ov.Core()
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": offered_precisions()[0] if precision == "int8" else precision,
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # the process is pinned from outside
-        # Kernels that are kept for shapes seen before: 5,000 by default, of which each call adds some.
-        "CPU_RUNTIME_CACHE_CAPACITY": "32",
-    }
+    # Kernels that are kept for shapes seen before: 5,000 by default, of which each call adds some.
+    others: dict[str, Any] = {"CPU_RUNTIME_CACHE_CAPACITY": "32"}
     if precision == "int8":  # so many of a row's numbers share a scale; more than a row has would be ignored
-        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = weights.shape.hidden
-    facts = weights.shape, _weights_file(folder), _graph_sources(), version("openvino"), _cpu(core)
-    try:
-        with cache_folder(folder, f"{name}-{precision}-{threads}", identity(*facts)) as cache:
-            if cache:
-                settings["CACHE_DIR"] = str(cache)
-            return core.compile_model(build(), "CPU", settings)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        message = f"OpenVINO cannot compile the {name} in {precision}: {reason}"
-        raise LoadFailed(message, code="model_load_failed") from None
+        others["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = weights.shape.hidden
+    return openvino_graphs.compile_graph(
+        build,
+        folder,
+        threads,
+        name=name,
+        kind=f"{name}-{precision}",
+        precision=precision,
+        hint=offered_precisions()[0] if precision == "int8" else precision,
+        facts=(weights.shape, _weights_file(folder), _graph_sources()),
+        others=others,
+    )
 
 
 def _weights_file(folder: Path) -> tuple[int, int]:
@@ -65,12 +57,3 @@ def _weights_file(folder: Path) -> tuple[int, int]:
 def _graph_sources() -> list[bytes]:
     """The code that builds the graphs: another version of ours may build others."""
     return [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*_graph.py"))]
-
-
-def _cpu(core: ov.Core) -> tuple[str, list[str]]:
-    return core.get_property("CPU", "FULL_DEVICE_NAME"), _capabilities()
-
-
-def _capabilities() -> list[str]:
-    """What OpenVINO's CPU device says it can do on this machine."""
-    return cast(list[str], ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))

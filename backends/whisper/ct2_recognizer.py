@@ -87,7 +87,6 @@ class CTranslate2Recognizer:
                 states, prompts, most=max(most), temperature=asking.temperature, logprobs=asking.logprobs
             )
         heard = [self._heard(*row, asking) for row in zip(found, languages, most, strict=True)]
-        # Also where nobody asks for words: segments are cut between them.
         seen = [row.seen for row in found if row.seen is not None]
         if len(seen) == len(found):
             words = self.aligner.align_seen(windows, heard, seen)

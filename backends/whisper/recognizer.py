@@ -28,7 +28,7 @@ class Recognizer(Protocol):
     def recognize(
         self, windows: Sequence[Window], prepared: Sequence[Prepared], asking: Asking
     ) -> list[Heard]:
-        """What is said in windows that `prepare` has seen, in their order; with word times where asked."""
+        """What is said in windows that `prepare` has seen, in their order; with word times."""
 
     def close(self) -> None:
         """Free what was loaded."""

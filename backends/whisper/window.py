@@ -47,14 +47,14 @@ class Window:
 class Asking:
     """What is asked of the model; windows that are asked the same may share a native call.
 
-    `prompt` is text that comes before, `words`: word times, `logprobs`: those of tokens.
+    `prompt` is text that comes before, `logprobs`: those of tokens are wanted. Word times always
+    are: segments are cut between words.
     """
 
     task: Task = "transcribe"
     language: str | None = None
     prompt: str | None = None
     temperature: float = 0.0
-    words: bool = False
     logprobs: bool = False
 
 
@@ -65,7 +65,7 @@ class Heard:
     `avg_logprob` is the mean over tokens and the end token, `compression_ratio` the text's length over that
     of its zlib form, `capped`: it stopped at the token cap and not by itself. `token_ends` says how many
     characters of `text` are complete with each token (`spelling.token_ends`; empty: not known). `words` have
-    absolute times, None where the runtime was not asked for them.
+    absolute times.
     """
 
     text: str

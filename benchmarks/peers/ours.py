@@ -5,27 +5,10 @@ BENCH_OPTION names the runtime; BENCH_GGUF the file for llamacpp.
 
 import json
 import os
-from collections import deque
 from pathlib import Path
 
+from benchmarks.peers.feeds import ListFeed
 from benchmarks.turns import Embed, serve
-
-
-class ListFeed:
-    """A feed that is closed when its list is empty."""
-
-    def __init__(self, parts: list[object]) -> None:
-        self._parts = deque(parts)
-
-    def take(self, n: int, *, wait: float | None = 0.0) -> list[object]:
-        return [self._parts.popleft() for _ in range(min(n, len(self._parts)))]
-
-    def cancelled(self) -> frozenset[int]:
-        return frozenset()
-
-    @property
-    def closed(self) -> bool:
-        return not self._parts
 
 
 def load() -> Embed:

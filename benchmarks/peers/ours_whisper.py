@@ -6,35 +6,13 @@ trained on, to show what shorter ones bring.
 
 import json
 import os
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.hearing_turns import Transcribe, serve
+from benchmarks.peers.feeds import GrowingFeed
 
 ENDPOINT = "/v1/audio/transcriptions"
-
-
-class GrowingFeed:
-    """A feed of recordings, to which their further parts are added as they are found."""
-
-    def __init__(self, parts: Sequence[object]) -> None:
-        self._parts = deque(parts)
-        self.left = len(parts)
-
-    def add(self, parts: Sequence[object]) -> None:
-        self._parts.extend(parts)
-        self.left += len(parts)
-
-    def take(self, n: int, *, wait: float | None = 0.0) -> list[object]:
-        return [self._parts.popleft() for _ in range(min(n, len(self._parts)))]
-
-    def cancelled(self) -> frozenset[int]:
-        return frozenset()
-
-    @property
-    def closed(self) -> bool:
-        return not self.left
 
 
 def load() -> Transcribe:

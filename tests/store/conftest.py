@@ -108,24 +108,24 @@ def new_key(conn: psycopg.Connection[Any]) -> Callable[..., int]:
     return make
 
 
+# What a slot of one core asks for, over both lanes of the family `echo`.
+SLOT: dict[str, Any] = {
+    "slot_id": 1,
+    "families": ["echo"],
+    "lanes": ["interactive", "bulk"],
+    "cores": 1,
+    "lease_seconds": 30.0,
+    "only_model": None,
+}
+
+
 @pytest.fixture
 def take(conn: psycopg.Connection[Any]) -> Callable[..., Any]:
     """Claims as a slot of one core would, over both lanes of the family `echo`."""
     from store import chunks
 
     def claim(**asked: Any) -> chunks.Claim | None:
-        values = {
-            "slot_id": 1,
-            "families": ["echo"],
-            "lanes": ["interactive", "bulk"],
-            "cores": 1,
-            "lease_seconds": 30.0,
-            "sizes": {},
-            "default_size": 2,
-            "seconds": {},
-            "loaded": None,
-            "only_model": None,
-        }
+        values = SLOT | {"sizes": {}, "default_size": 2, "seconds": {}, "loaded": None}
         return chunks.claim(asked.pop("conn", conn), **(values | asked))
 
     return claim
@@ -137,14 +137,6 @@ def take_over(conn: psycopg.Connection[Any]) -> Callable[..., Any]:
     from store import chunks
 
     def reclaim(**asked: Any) -> chunks.Claim | None:
-        values = {
-            "slot_id": 1,
-            "families": ["echo"],
-            "lanes": ["interactive", "bulk"],
-            "cores": 1,
-            "lease_seconds": 30.0,
-            "only_model": None,
-        }
-        return chunks.reclaim(asked.pop("conn", conn), **(values | asked))
+        return chunks.reclaim(asked.pop("conn", conn), **(SLOT | asked))
 
     return reclaim

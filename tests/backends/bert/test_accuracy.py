@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from backends.bert.model_folder import BertModel, read_model_folder
-from backends.bert.openvino import OpenVINOBackend, OpenVINOEncoder, Precision, capabilities, open_encoder
+from backends.bert.openvino import OpenVINOBackend, OpenVINOEncoder, Precision, open_encoder
 from backends.bert.tokenizer import BertTokenizer
+from backends.openvino_graphs import capabilities
 from backends.types import Done, decode_result
 from tests.backends.listed_feed import answers, codes, part, run, vectors
 from tests.fixtures.minilm import minilm_spec, stored_texts

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from backends.bert import openvino
-from backends.bert.compiled_cache import FOLDER, WHOLE, cache_folder, identity
 from backends.bert.model_folder import read_model_folder
 from backends.bert.openvino import OpenVINOBackend, open_encoder, padded, precisions
+from backends.compiled_cache import FOLDER, WHOLE, cache_folder, identity
 from backends.errors import LoadFailed
 from configs.models import ModelSpec
 from tests.fixtures.tiny_models import model_folder

@@ -90,7 +90,7 @@ def hear(recognizer: Recognizer, windows: list[Window]) -> list[Heard]:
     heard: list[Heard] = []
     for first in range(0, len(windows), recognizer.batch_windows):
         batch = windows[first : first + recognizer.batch_windows]
-        heard += recognizer.recognize(batch, recognizer.prepare(batch), Asking(words=True))
+        heard += recognizer.recognize(batch, recognizer.prepare(batch), Asking())
     return heard
 
 

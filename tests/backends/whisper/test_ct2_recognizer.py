@@ -62,7 +62,7 @@ def test_a_window_is_followed_by_silence_and_never_shorter_than_8_seconds(englis
 
 def test_words_lie_inside_their_window(english: CTranslate2Recognizer):
     windows = [window(4, start=160_000)]
-    (heard,) = english.recognize(windows, english.prepare(windows), Asking(words=True))
+    (heard,) = english.recognize(windows, english.prepare(windows), Asking())
     assert heard.words is not None
     assert "".join(word.text for word in heard.words) == SENTENCE
     assert all(10_000 <= word.start_ms <= word.end_ms <= 14_000 for word in heard.words)

@@ -80,7 +80,7 @@ def test_windows_of_any_length_are_heard(english: Recognizer, seconds: float):
 
 def test_windows_come_back_in_their_order_with_times_of_their_own(english: Recognizer):
     windows = [window(noise(2), start) for start in (5 * RATE, 90 * RATE)]
-    first, second = english.recognize(windows, english.prepare(windows), Asking(words=True))
+    first, second = english.recognize(windows, english.prepare(windows), Asking())
     for heard, start_ms in ((first, 5000), (second, 90_000)):
         assert heard.words is not None
         times = [time for word in heard.words for time in (word.start_ms, word.end_ms)]

@@ -82,7 +82,7 @@ class ToneRecognizer:
 
     def _hear(self, window: Window, full: bool, asking: Asking) -> Heard:
         wrong = self._misheard(window, asking, full) if self._misheard else None
-        return wrong or heard(words_in(window), timed=asking.words)
+        return wrong or heard(words_in(window), timed=True)
 
 
 def words_in(window: Window) -> list[Word]:
