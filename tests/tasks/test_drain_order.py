@@ -27,6 +27,9 @@ from tests.tasks.test_drain import conn, results_of, slot, state_of
 __all__ = ["conn", "slot"]  # the fixtures
 
 OpenSlot = Callable[..., Controller]
+# Calls enough for half a minute: the share of bulk is kept over a minute, and a turn in which a busy machine
+# ends only the calls that it had begun is made up for in the next ones.
+ENDLESS = 2000
 
 
 @contextmanager
@@ -195,22 +198,22 @@ def test_a_pause_of_the_machine_is_no_hang(
 def test_calls_without_end_do_not_starve_a_batch(
     slot: OpenSlot, database_url: str, conn: psycopg.Connection
 ) -> None:
-    calls = submit(database_url, [text(n) for n in range(800)], model="echo-slow", lane=Lane.INTERACTIVE)
+    calls = submit(database_url, [text(n) for n in range(ENDLESS)], model="echo-slow", lane=Lane.INTERACTIVE)
     batch = submit(database_url, [text(n) for n in range(20)], model="echo-slow")
     with draining(slot(drain_seconds=60)):
         wait_until(lambda: state_of(conn, batch) == "finalizing")
-        assert 0 < len(results_of(conn, calls)) < 700
+        assert 0 < len(results_of(conn, calls)) < ENDLESS * 3 / 4
     assert state_of(conn, calls) == "running"
 
 
 def test_jobs_of_one_item_get_the_share_of_bulk_too(
     slot: OpenSlot, database_url: str, conn: psycopg.Connection
 ) -> None:
-    calls = submit(database_url, [text(n) for n in range(800)], model="echo-slow", lane=Lane.INTERACTIVE)
+    calls = submit(database_url, [text(n) for n in range(ENDLESS)], model="echo-slow", lane=Lane.INTERACTIVE)
     jobs = [submit(database_url, [text(n)], model="echo-slow") for n in range(20)]
     with draining(slot(drain_seconds=90)):
         wait_until(lambda: all(state_of(conn, job_id) == "finalizing" for job_id in jobs))
-        assert len(results_of(conn, calls)) < 700
+        assert len(results_of(conn, calls)) < ENDLESS * 3 / 4
 
 
 def test_a_batch_without_end_does_not_starve_calls(
