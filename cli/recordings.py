@@ -1,9 +1,11 @@
 """Which recordings a command is about, and where their transcripts go."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from backends.transcription import FORMATS, Format
@@ -44,38 +46,43 @@ def formats_of(text: str) -> tuple[Format, ...]:
     return tuple(dict.fromkeys(_BY_NAME[name] for name in names))
 
 
-def find_recordings(sources: Sequence[Path], skipped: Callable[[Path, str], None]) -> list[Recording]:
+def find_recordings(
+    sources: Sequence[Path],
+    skipped: Callable[[Path, str], None],
+    is_taken: Callable[[Recording], bool] = lambda recording: False,
+) -> list[Recording]:
     """The recordings of files and folders, in order, each once. Folders are looked through to the bottom, but
-    for hidden names; `skipped` is told of what cannot be read there.
+    for hidden names; `skipped` is told of what cannot be read there. `is_taken`: true if what lies at the
+    target of a recording is about another one.
 
     Two of one name that differ in their endings alone (talk.mp3, talk.wav) keep them in their targets. Raises
     `CommandFailed` for a source that is not there.
     """
-    found: dict[Path, tuple[Path, Path]] = {}  # by what a link leads to: as it was named, and its place
+    found: dict[str, tuple[Path, Path]] = {}  # by what a link leads to: as it was named, and its place
     for source in sources:
-        if source.is_dir():
-            for path in _below(source):
-                found.setdefault(path.resolve(), (path, path.relative_to(source)))
-        elif source.exists():
-            found.setdefault(source.resolve(), (source, Path(source.name)))
+        if _is_folder(source):
+            for path in _below(source, skipped):
+                found.setdefault(os.path.realpath(path), (path, path.relative_to(source)))
         else:
-            raise CommandFailed(f"{source}: there is no such file or folder")
+            found.setdefault(os.path.realpath(source), (source, Path(source.name)))
     stems = Counter(_stem(place) for _, place in found.values())
-    recordings: list[Recording] = []
-    taken: set[str] = set()
+    recordings: dict[str, Recording] = {}
     for path, place in found.values():
-        wanted = _stem(place) if stems[_stem(place)] == 1 else str(place)
         try:
             status = path.stat()
         except OSError as error:
             skipped(path, error.strerror or "it cannot be read")
             continue
-        target = _free(wanted, taken)
-        taken.add(target)
-        recordings.append(
-            Recording(path=path, target=target, size=status.st_size, changed=status.st_mtime_ns)
-        )
-    return recordings
+        if not stat.S_ISREG(status.st_mode):
+            skipped(path, "it is no file")
+            continue
+        wanted = _stem(place) if stems[_stem(place)] == 1 else str(place)
+        for target in _targets(wanted):
+            one = Recording(path=path, target=target, size=status.st_size, changed=status.st_mtime_ns)
+            if target not in recordings and not is_taken(one):
+                recordings[target] = one
+                break
+    return list(recordings.values())
 
 
 def files_of(output: Path, target: str, formats: Sequence[Format]) -> dict[Format, Path]:
@@ -94,8 +101,21 @@ def is_done(recording: Recording, output: Path, formats: Sequence[Format]) -> bo
     return True
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+def _is_folder(source: Path) -> bool:
+    """True for a folder, False for a file. Raises `CommandFailed` where there is neither, or none to be seen."""
+    try:
+        return stat.S_ISDIR(source.stat().st_mode)
+    except FileNotFoundError:
+        raise CommandFailed(f"{source}: there is no such file or folder") from None
+    except OSError as error:
+        raise CommandFailed(f"{source}: {error.strerror}") from None
+
+
+def _below(folder: Path, skipped: Callable[[Path, str], None]) -> Iterator[Path]:
+    def unread(error: OSError) -> None:
+        skipped(Path(error.filename), error.strerror or "it cannot be read")
+
+    for parent, folders, names in os.walk(folder, onerror=unread):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in MEDIA:
@@ -106,10 +126,8 @@ def _stem(place: Path) -> str:
     return str(place.with_suffix(""))
 
 
-def _free(wanted: str, taken: set[str]) -> str:
-    """`wanted`, or with a number behind it where another folder has taken it."""
-    free, number = wanted, 1
-    while free in taken:
-        number += 1
-        free = f"{wanted} {number}"
-    return free
+def _targets(wanted: str) -> Iterator[str]:
+    """`wanted`, and with numbers behind it for when another folder has taken it."""
+    yield wanted
+    for number in count(2):
+        yield f"{wanted} {number}"

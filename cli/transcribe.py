@@ -94,6 +94,7 @@ def transcribe(
     """
     from cli.progress import Meter, counted
     from cli.recordings import find_recordings, formats_of, is_done
+    from cli.transcription_book import read_book
     from cli.transcription_run import Order, Run
 
     try:
@@ -105,7 +106,8 @@ def transcribe(
     order = Order(output=out, formats=wanted, asked=asked, rendering=rendering, work=work)
     started = time.monotonic()
     with connect(url, api_key) as client, Meter() as meter:
-        found = find_recordings(sources, lambda path, why: meter.say(f"skipped {path}: {why}"))
+        taken = read_book(out).taken()
+        found = find_recordings(sources, lambda path, why: meter.say(f"skipped {path}: {why}"), taken)
         if not found:
             raise CommandFailed(f"there is no recording in {', '.join(map(str, sources))}")
         left = found if anew else [one for one in found if not is_done(one, out, wanted)]

@@ -2,7 +2,7 @@
 given again: after Ctrl-C, in the morning, or when there are more recordings."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -48,6 +48,18 @@ class Book(msgspec.Struct, kw_only=True):
                 if items:
                     found[job.id] = items
         return dict(reversed(found.items()))
+
+    def taken(self) -> Callable[[Recording], bool]:
+        """Tells of a recording whether another one's transcripts, from another place, lie at its target."""
+        newest = {entry.target: entry for job in self.jobs for entry in job.items.values()}
+
+        def is_taken(recording: Recording) -> bool:
+            wanted = _entry(recording)
+            held = newest.get(wanted.target, wanted)
+            moved = (held.size, held.changed) == (wanted.size, wanted.changed)
+            return held.source != wanted.source and not moved
+
+        return is_taken
 
     def add(self, job_id: str, asked: Object, items: Mapping[str, Recording]) -> None:
         entries = {name: _entry(recording) for name, recording in items.items()}
