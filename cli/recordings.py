@@ -102,7 +102,7 @@ def is_done(recording: Recording, output: Path, formats: Sequence[Format]) -> bo
 
 
 def _is_folder(source: Path) -> bool:
-    """True for a folder, False for a file. Raises `CommandFailed` where there is neither, or none to be seen."""
+    """True for a folder, False for a file. Raises `CommandFailed` where neither can be seen."""
     try:
         return stat.S_ISDIR(source.stat().st_mode)
     except FileNotFoundError:
