@@ -6,8 +6,10 @@ import asyncio
 import os
 import ssl
 import threading
+import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from urllib.parse import unquote, urlsplit
@@ -17,18 +19,19 @@ import structlog
 
 from backends.types import ErrorInfo, Lane
 from store.attachments import NewAttachment
-from store.blobs import Blobs, BlobTooLarge
-from tasks.outgoing import AddressGuard, GuardedTransport, UrlRefused
+from store.blobs import Blobs, BlobTooLarge, BlobWriter
+from tasks.outgoing import AddressGuard, GuardedTransport, NameUnresolved, UrlRefused
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE = {Lane.INTERACTIVE: 16, Lane.BULK: 8}
 CONNECT_SECONDS, SILENCE_SECONDS = 10.0, 30.0
 LONGEST_SECONDS = 3600.0  # for all of a recording
+SLOW_SECONDS, LEAST_BYTES = 60.0, 120_000  # in so long so much must come: who drips holds a place in a slot
 PAUSES = (1.0, 5.0)  # before a fetch is tried again that failed for a reason that may pass
 MOST_REDIRECTS = 5
 MOST_NAME_CHARACTERS = 200
-LASTING = (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL)
+LASTING = (httpx.UnsupportedProtocol, httpx.InvalidURL)
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 HEADERS = {"user-agent": "Batchyard/1", "accept": "*/*", "accept-encoding": "identity"}
 
@@ -157,42 +160,101 @@ class Fetcher:
             transport=GuardedTransport(self._guard, verify=self._context or True),
             headers=HEADERS,
             timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
-            follow_redirects=True,
-            max_redirects=MOST_REDIRECTS,
             trust_env=False,
         )
+        begun = time.monotonic()
+        with _storing():
+            writer = self._blobs.create(limit=self._limit)
         try:
-            async with asyncio.timeout(LONGEST_SECONDS), client, client.stream("GET", url) as response:
-                return await self._store(response)
+            async with asyncio.timeout(SLOW_SECONDS) as limit, client, _answer(client, url) as response:
+                self._check(response)
+                await _receive(response, writer, limit)
+            return _committed(writer, _name_of(response))  # once nothing can keep us from giving it on
         except UrlRefused as refused:
-            raise _Failed(str(refused), code="invalid_audio_url") from None
+            passing = isinstance(refused, NameUnresolved)
+            raise _Failed(str(refused), code="invalid_audio_url", passing=passing) from None
         except BlobTooLarge as error:
             raise _Failed(f"the recording is {error}", code="file_too_large") from None
         except TimeoutError:
-            raise _Failed(f"the recording did not arrive within {LONGEST_SECONDS / 60:.0f} minutes") from None
+            raise _Failed(_too_slow(time.monotonic() - begun)) from None
         except LASTING as error:
             raise _Failed(f"the recording could not be fetched: {error}") from None
         except (httpx.HTTPError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise _Failed(f"the recording could not be fetched: {reason}", passing=True) from None
+        finally:
+            writer.abort()  # does nothing after a commit
 
-    async def _store(self, response: httpx.Response) -> NewAttachment:
-        """The body as a blob, complete or not at all."""
+    def _check(self, response: httpx.Response) -> None:
+        """Raises `_Failed` and `BlobTooLarge` for an answer that is no recording.
+
+        One that is encoded was not asked for, and may be a bomb: 5 kB of gzip in gzip are gigabytes, which
+        the client would decode at once.
+        """
         if not response.is_success:
             status = response.status_code
             raise _Failed(f"the recording's server answered with {status}", passing=status in PASSING)
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise _Failed(f"the recording's server encoded it ({encoding[:40]}), which was not asked for")
         announced = response.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > self._limit:
             raise BlobTooLarge(self._limit)
-        name = _name_of(response)
-        writer = self._blobs.create(limit=self._limit)
+
+
+@asynccontextmanager
+async def _answer(client: httpx.AsyncClient, url: str) -> AsyncIterator[httpx.Response]:
+    """What answers in the end. Redirects are followed here, since the client would read their bodies whole.
+
+    Raises `_Failed`, and what the client raises.
+    """
+    request: httpx.Request | None = client.build_request("GET", url)
+    for _ in range(1 + MOST_REDIRECTS):
+        assert request is not None
+        response = await client.send(request, stream=True)
         try:
-            async for data in response.aiter_bytes():
-                writer.write(data)
-            blob = writer.commit()
+            request = response.next_request
+            if request is None:
+                yield response
+                return
         finally:
-            writer.abort()
-        return NewAttachment(blob=blob.name, name=name, size_bytes=blob.size_bytes)
+            await response.aclose()
+    raise _Failed(f"the recording could not be fetched: it was redirected more than {MOST_REDIRECTS} times")
+
+
+async def _receive(response: httpx.Response, writer: BlobWriter, limit: asyncio.Timeout) -> None:
+    """The body as it comes; `limit` is put off as long as enough of it does."""
+    loop, came = asyncio.get_running_loop(), 0
+    until = loop.time() + LONGEST_SECONDS
+    async for data in response.aiter_raw():
+        with _storing():
+            writer.write(data)
+        came += len(data)
+        if came >= LEAST_BYTES:
+            limit.reschedule(min(loop.time() + SLOW_SECONDS, until))
+            came = 0
+
+
+def _committed(writer: BlobWriter, name: str) -> NewAttachment:
+    with _storing():
+        blob = writer.commit()
+    return NewAttachment(blob=blob.name, name=name, size_bytes=blob.size_bytes)
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    """What fails on our disk is no fault of the recording's server, and names paths of ours."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"the recording could not be stored: {error.strerror or type(error).__name__}"
+        raise _Failed(reason, code="server_error", passing=True) from None
+
+
+def _too_slow(seconds: float) -> str:
+    if seconds >= LONGEST_SECONDS:
+        return f"the recording did not arrive within {LONGEST_SECONDS / 60:.0f} minutes"
+    return f"the recording came too slowly: less than {LEAST_BYTES // 1000} kB in {SLOW_SECONDS:.0f} seconds"
 
 
 def _name_of(response: httpx.Response) -> str:

@@ -45,6 +45,10 @@ class UrlRefused(Exception):
     """A URL that we send no request to; the message says why, and what would be allowed."""
 
 
+class NameUnresolved(UrlRefused):
+    """The URL's host has no address that is known now: there may be one later."""
+
+
 class AddressGuard:
     """Says where outgoing requests may go: to public addresses over https on port 443, and to the networks
     of `allow` (comma-separated, `127.0.0.0/8,10.1.0.0/16`) over http or https on any port."""
@@ -100,11 +104,11 @@ class AddressGuard:
         try:
             found = await asyncio.wait_for(self._resolve(host, port), RESOLVE_SECONDS)
         except TimeoutError:
-            raise UrlRefused(f"The name '{host}' could not be resolved in time.") from None
+            raise NameUnresolved(f"The name '{host}' could not be resolved in time.") from None
         except (OSError, ValueError):  # ValueError: a name that cannot be asked for, such as one with NUL
             found = ()
         if not found:
-            raise UrlRefused(f"The name '{host}' does not resolve to an address.")
+            raise NameUnresolved(f"The name '{host}' does not resolve to an address.")
         return found
 
 

@@ -1,5 +1,7 @@
 """Fetching recordings over real connections on loopback, which only the allowed network may reach."""
 
+import errno
+import gzip
 import select
 import threading
 import time
@@ -10,7 +12,7 @@ import pytest
 
 from backends.types import ErrorInfo, Lane
 from store.attachments import NewAttachment
-from store.blobs import Blobs
+from store.blobs import Blobs, BlobWriter
 from tasks import fetching
 from tasks.fetching import Fetcher
 from tasks.outgoing import AddressGuard
@@ -144,6 +146,84 @@ def test_a_failure_that_may_pass_is_tried_again_and_one_that_lasts_is_not(
         assert failed.code == "fetch_failed"
         assert server.asked.count(path) == tries
     assert len(kept(blobs, tmp_path)) == 1
+
+
+def test_what_is_encoded_was_not_asked_for_and_is_not_decoded(
+    fetcher: Fetcher, server: WebServer, blobs: Blobs, tmp_path: Path
+) -> None:
+    """Encoded twice, 5 kB were gigabytes in the slot's memory."""
+    bomb = gzip.compress(gzip.compress(b"x" * LIMIT_BYTES))
+    for encoding in ("gzip, gzip", "GZIP"):
+        server.pages = {"/bomb": [Page(body=bomb, headers={"content-encoding": encoding})]}
+        refused = fetch(fetcher, server.url("/bomb"))
+        assert isinstance(refused, ErrorInfo)
+        assert refused.code == "fetch_failed"
+        assert "which was not asked for" in refused.message
+    assert server.asked == ["/bomb"] * 2
+    assert kept(blobs, tmp_path) == []
+
+
+def test_the_body_of_a_redirect_is_not_waited_for(fetcher: Fetcher, server: WebServer) -> None:
+    hold = threading.Event()
+    away = Page(status=302, headers={"location": "/there"}, body=b"x" * 1000, hold=hold)
+    server.pages = {"/here": [away], "/there": [Page(body=b"x")]}
+    assert isinstance(fetch(fetcher, server.url("/here")), NewAttachment)
+    hold.set()
+
+
+def test_a_server_that_drips_is_given_up(
+    fetcher: Fetcher, server: WebServer, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "SLOW_SECONDS", 1.0)
+    hold = threading.Event()
+    server.pages = {"/drips": [Page(body=b"x" * 1000, hold=hold)]}
+    failed = fetch(fetcher, server.url("/drips"))
+    assert isinstance(failed, ErrorInfo)
+    assert (failed.code, server.asked) == ("fetch_failed", ["/drips"])
+    assert "too slowly" in failed.message
+    assert kept(blobs, tmp_path) == []
+    hold.set()
+
+
+def test_a_name_that_is_not_known_is_asked_for_again(
+    blobs: Blobs, server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "PAUSES", (0.01, 0.01))
+    answers: list[list[str]] = [[], [], ["127.0.0.1"]]
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return answers.pop(0)
+
+    guard = AddressGuard("127.0.0.0/8", setting="fetch_allow", resolve=resolve)
+    server.pages = {"/a": [Page(body=b"x")]}
+    fetcher = Fetcher(blobs, guard, LIMIT_BYTES)
+    try:
+        assert isinstance(fetch(fetcher, f"http://clips.test:{server.server_port}/a"), NewAttachment)
+        answers += [[], [], []]
+        unknown = fetch(fetcher, "https://clips.test/a")
+    finally:
+        fetcher.close()
+    assert isinstance(unknown, ErrorInfo)
+    assert unknown.code == "invalid_audio_url"
+    assert answers == []
+
+
+def test_a_full_disk_is_an_error_of_ours(
+    fetcher: Fetcher, server: WebServer, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(self: BlobWriter, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    server.pages = {"/a": [Page(body=b"x")]}
+    with monkeypatch.context() as patched:
+        patched.setattr(BlobWriter, "write", write)
+        failed = fetch(fetcher, server.url("/a"))
+    assert isinstance(failed, ErrorInfo)
+    assert failed.code == "server_error"
+    assert failed.message == "the recording could not be stored: No space left on device"
+    assert server.asked == ["/a"] * 3  # there may be room soon
+    assert kept(blobs, tmp_path) == []
+    assert isinstance(fetch(fetcher, server.url("/a")), NewAttachment)
 
 
 def test_one_callers_cookies_are_not_sent_for_another(fetcher: Fetcher, server: WebServer) -> None:
