@@ -12,10 +12,13 @@ from benchmarks import (
     control_plane,
     embeddings,
     noop,
+    recordings,
     start,
     transcription,
     voice_activity,
     whole_path,
+    word_errors,
+    word_times,
 )
 from benchmarks.candidates import ENVIRONMENTS, ROOT, python_of
 
@@ -23,6 +26,9 @@ CACHE = ROOT / ".cache" / "benchmarks"
 BENCHMARKS: dict[str, Callable[[Path], None]] = {
     "embeddings": embeddings.run,
     "transcription": transcription.run,
+    "word-errors": word_errors.run,
+    "word-times": word_times.run,
+    "recordings": recordings.run,
     "voice-activity": voice_activity.run,
     "whole-path": whole_path.run,
     "bulk-io": bulk_io.run,
@@ -40,6 +46,8 @@ PEERS = {
     "noop": ("queues",),
     "transcription": ("whisper",),
     "voice-activity": ("whisper",),
+    "word-errors": ("whisper",),
+    "word-times": ("whisper",),
 }
 
 

@@ -1,4 +1,4 @@
-"""The model's folder for the benchmarks: pulled, with the GGUF files that the peers need."""
+"""The models' folders for the benchmarks: pulled, with the files that the peers need."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from backends.weights.pull import pull
 from configs.settings import Settings
 from configs.spec_files import load_catalogue
 
-MODEL = "all-minilm-l6-v2"
+MODEL, WHISPER = "all-minilm-l6-v2", "whisper-tiny.en"
 
 
 def ready_model(cache: Path) -> Path:
@@ -19,3 +19,9 @@ def ready_model(cache: Path) -> Path:
     if not target.exists():
         convert(folder, target, type="q8_0")
     return folder
+
+
+def ready_whisper(cache: Path) -> Path:
+    """The folder of the model that transcribes, with the files of both runtimes."""
+    settings = Settings(models=cache / "models", home=cache)
+    return pull(load_catalogue(settings).specs[WHISPER], settings, runtimes=["ctranslate2", "whispercpp"])

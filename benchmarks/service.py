@@ -29,13 +29,27 @@ class Service:
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time so far by kind of process, Postgres and Redis included."""
         totals: dict[str, float] = {}
-        for process in [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]:
+        for process in self._processes():
             try:
                 times, name = process.cpu_times(), kind(process.cmdline())
             except psutil.NoSuchProcess:
                 continue
             totals[name] = totals.get(name, 0.0) + times.user + times.system
         return totals
+
+    def engines(self) -> list[int]:
+        """The processes of engines."""
+        found = []
+        for process in self._processes():
+            try:
+                if kind(process.cmdline()) == "engine":
+                    found.append(process.pid)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def _processes(self) -> list[psutil.Process]:
+        return [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
 
 
 def kind(command: list[str]) -> str:
@@ -48,11 +62,13 @@ def kind(command: list[str]) -> str:
 
 
 @contextmanager
-def running(home: Path, models: Path, *, slots: str, port: int = 18765) -> Iterator[Service]:
-    """Start `batchyard up` on `home`, and end it afterwards."""
+def running(
+    home: Path, models: Path, *, slots: str, model: str = "all-minilm-l6-v2", port: int = 18765
+) -> Iterator[Service]:
+    """Start `batchyard up` on `home` with `model` of the folder `models` at hand, and end it afterwards."""
     (home / "specs").mkdir(parents=True, exist_ok=True)
     (home / "specs" / "echo-384.yaml").write_text(SPECS)
-    options = ["--home", str(home), "--port", str(port), "--slots", slots, "--models", "all-minilm-l6-v2"]
+    options = ["--home", str(home), "--port", str(port), "--slots", slots, "--models", model]
     log = (home.parent / "up.log").open("a")
     begun = time.perf_counter()
     process = subprocess.Popen(

@@ -3,17 +3,15 @@ Runtime in turns, over the clips that the demo comes with, one after the other."
 
 import json
 import os
-import wave
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from backends.weights.pull import pull
 from backends.whisper.window import RATE
-from benchmarks.candidates import ROOT, Candidate, CandidateProcess
-from configs.settings import Settings
-from configs.spec_files import load_catalogue
+from benchmarks.candidates import Candidate, CandidateProcess
+from benchmarks.model import ready_whisper
+from benchmarks.speech import read_clips, write
 
 ROUNDS, TIMES = 5, 3
 FRAME = 512  # samples; an edge that lies within one is the same edge
@@ -38,8 +36,7 @@ OTHERS = (
 
 def run(cache: Path) -> None:
     """Measure, and print a table."""
-    spec = load_catalogue(Settings(home=cache)).specs["whisper-tiny.en"]
-    model = pull(spec, Settings(models=cache / "models", home=cache), runtimes=["ctranslate2"])
+    model = ready_whisper(cache)
     recording, length = _recording(cache / "voice-activity.wav")
     core = max(os.sched_getaffinity(0))
     processes = [CandidateProcess(candidate, model, cache, core) for candidate in (OURS, *OTHERS)]
@@ -61,19 +58,8 @@ def run(cache: Path) -> None:
 
 def _recording(path: Path) -> tuple[Path, int]:
     """All clips, several times, as a 16-bit wav at 16 kHz; and its samples."""
-    import av
-
-    sounds = []
-    for clip in sorted((ROOT / "cli" / "clips").glob("*.flac")):
-        with av.open(str(clip)) as file:
-            sounds += [frame.to_ndarray().reshape(-1) for frame in file.decode(audio=0)]
-    sound = np.concatenate(sounds * TIMES).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(sound.tobytes())
-    return path, len(sound)
+    sound = np.concatenate([clip.sound for clip in read_clips()] * TIMES)
+    return write(path, sound), len(sound)
 
 
 def _report(seconds: dict[str, list[float]], spans: dict[str, list[list[int]]], length: int) -> None:
