@@ -24,6 +24,9 @@ PATIENCE_SECONDS = 10.0
 AT_ONCE = 4
 SHORT_MS = 30_000
 RIDER_SECONDS = 2.0  # by so much a window may be longer that is heard along with another recording's
+# Bulk windows at hand, in native calls: enough to choose those that are near in length (twice as many gain
+# nothing), and no more, since others could compute them meanwhile and an end of the engine would cost them.
+CALLS_AT_HAND = 1.5
 
 
 class Desk:
@@ -49,9 +52,9 @@ class Desk:
 
     @property
     def room(self) -> int:
-        """How many more bulk parts fill two batches, going by the windows of those before."""
+        """How many more bulk parts should be at hand, going by the windows of those before."""
         opening = sum(1 for work in self._works.values() if work.opening and not work.interactive)
-        lack = 2 * self._size - len(self._pool) - len(self._batch)
+        lack = self._wanted - len(self._pool) - len(self._batch)
         return max(0, ceil(lack / self._windows_per_part) - opening)
 
     def add(self, work: Work) -> None:
@@ -79,7 +82,7 @@ class Desk:
             first = step if isinstance(step, Work) else step[0].work
             self._served[first.source.path] = monotonic()
             return step
-        if len(self._pool) < 2 * self._size and not self._batch:
+        if len(self._pool) < self._wanted and not self._batch:
             opening = next((work for work in self._works.values() if work.opening), None)
             if opening is not None:
                 return opening
@@ -179,6 +182,11 @@ class Desk:
             return None
         short = monotonic() < self._expected_until
         return self._batch[: max(1, self._allowed // SHORTER) if short else self._allowed]
+
+    @property
+    def _wanted(self) -> int:
+        """Bulk windows that should be at hand."""
+        return ceil(CALLS_AT_HAND * self._allowed)
 
     @property
     def _allowed(self) -> int:

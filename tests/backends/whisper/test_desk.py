@@ -1,19 +1,29 @@
 """Which windows enter a native call together, and who goes first."""
 
 from collections.abc import Generator
+from math import ceil
 
 import numpy as np
 import pytest
 
 from backends.types import Lane, Part, Source
 from backends.whisper import desk as desk_module
-from backends.whisper.desk import AT_ONCE, EXPECTED_SECONDS, PATIENCE_SECONDS, SHORTER, Desk
+from backends.whisper.desk import (
+    AT_ONCE,
+    CALLS_AT_HAND,
+    EXPECTED_SECONDS,
+    FIRST_GUESS_WINDOWS,
+    PATIENCE_SECONDS,
+    SHORTER,
+    Desk,
+)
 from backends.whisper.hearing import Hearing
 from backends.whisper.opening import Opened, Plan
 from backends.whisper.window import RATE, Asking, Window
 from backends.whisper.work import Work
 
 SIZE = 8
+AT_HAND = ceil(CALLS_AT_HAND * SIZE)
 
 
 def never() -> Generator[int, None, Opened | Plan]:
@@ -116,28 +126,28 @@ def test_a_batch_is_asked_one_thing() -> None:
     assert take(desk) == [again]
 
 
-def test_recordings_are_opened_until_two_batches_are_at_hand() -> None:
+def test_recordings_are_opened_until_a_batch_and_a_half_is_at_hand() -> None:
     desk = Desk(SIZE)
     desk.add(ahead := work(1))
-    opened(desk, work(2), *[9] * (2 * SIZE - 1))
+    opened(desk, work(2), *[9] * (AT_HAND - 1))
     assert desk.next_step() is ahead
     opened(desk, work(3), 9)
     assert isinstance(desk.next_step(), list)
 
 
-def test_room_is_for_as_many_parts_as_fill_two_batches() -> None:
+def test_room_is_for_as_many_parts_as_fill_a_batch_and_a_half() -> None:
     desk = Desk(SIZE)
-    assert desk.room == 2
+    assert desk.room == ceil(AT_HAND / FIRST_GUESS_WINDOWS)
     for key in range(12):
         opened(desk, work(key), 3)  # clips
         take(desk)
-    assert 8 <= desk.room <= 2 * SIZE
+    assert AT_HAND / 2 <= desk.room <= AT_HAND
     for key in range(100, 105):
         desk.add(work(key))
     before = desk.room
-    opened(desk, work(200), 3)
-    assert desk.room < before <= 2 * SIZE - 5
-    opened(desk, work(201), *[9] * (2 * SIZE))
+    opened(desk, work(200), 3, 3)
+    assert desk.room < before <= AT_HAND - 5
+    opened(desk, work(201), *[9] * AT_HAND)
     assert desk.room == 0
 
 
