@@ -49,7 +49,8 @@ class Decoding:
     def _decode(self, packet: Packet | None, at: float) -> None:
         frames = self._media.decoded(packet)
         if frames is None:
-            self._errors += 1
+            if at >= self._stretch.begin:  # before, a seek may have ended in the middle of a packet
+                self._errors += 1
             return
         for frame in frames:
             seconds = self._stamp(frame, at)

@@ -31,6 +31,9 @@ else:
     Packet = av.Packet  # which is generic for type checkers alone
 
 FEWEST_HERTZ, MOST_HERTZ = 1_000, 768_000  # sampling rates that are no mistake
+# Formats in which FFmpeg computes the place of a moment from a rate of bytes. For PCM that is exact, for
+# other codecs as exact as the header: after minutes it may be a second off.
+_SOUGHT_BY_RATE = frozenset(("wav", "w64"))
 _MOST_ERRORS_IN_A_ROW = 64  # a cut file fails once per packet that its index promises
 _LONGEST_OFFSET = 3600.0  # seconds that sound may begin after the picture does
 
@@ -138,7 +141,9 @@ class Media:
             return None
 
     def seek(self, seconds: float) -> bool:
-        """Go on about there or before, counted from `origin`; false where the file cannot."""
+        """Go on about there or before, counted from `origin`; false where the file cannot, or not exactly."""
+        if self.format in _SOUGHT_BY_RATE and not self.stream.codec_context.name.startswith("pcm_"):
+            return False
         try:
             self._container.seek(int((seconds + self.origin) / self.tick), stream=self.stream)
         except (av.error.FFmpegError, OverflowError):

@@ -17,6 +17,8 @@ _STREAMED = 0x7FFF_0000  # sizes from here on stand for 'not known' in wavs that
 _LONGEST_RIFF_HEAD = 1 << 20
 _LONGEST_OGG_PAGE = 65_307  # 27 + 255 + 255 * 255 bytes (RFC 3533)
 _LONGEST_MP3_FRAME = 2_881  # bytes
+# Formats that may hold PCM and not say how long it is, and by which part a length may miss FFmpeg's estimate.
+_ESTIMATED, _NEAR = frozenset(("avi", "matroska,webm", "voc")), 0.005
 _XING_AT = (36, 21, 13)  # from a frame's first byte: MPEG-1, its mono and MPEG-2, MPEG-2 mono
 _VBRI_AT = (36,)
 
@@ -27,7 +29,16 @@ def promised_seconds(media: Media, first_byte: int | None) -> float | None:
         return None
     if media.format == "mp3" and not _has_length_frame(media.path, first_byte):
         return None
-    return media.seconds
+    return None if media.seconds is None or _is_estimate(media) else media.seconds - max(0.0, media.origin)
+
+
+def _is_estimate(media: Media) -> bool:
+    """True where FFmpeg's length seems to be the file's size over the bit rate, as if all were sound."""
+    codec = media.stream.codec_context
+    if media.format not in _ESTIMATED or not codec.bit_rate or "pcm_" not in codec.name:
+        return False
+    estimate = os.path.getsize(media.path) * 8 / codec.bit_rate
+    return abs(estimate - (media.seconds or 0.0)) <= _NEAR * estimate
 
 
 def is_cut_inside(path: str, form: str) -> bool:

@@ -36,6 +36,8 @@ CUTTABLE = [
     ("x.webm", "libopus", {}),
     ("x.mka", "flac", {"form": "matroska"}),
     ("x.mp4", "aac", {"options": {"movflags": "faststart"}}),
+    ("x.aiff", "pcm_s16be", {}),
+    ("pcm.mkv", "pcm_s16le", {}),
 ]
 
 
@@ -101,6 +103,28 @@ def test_sound_that_ends_before_its_picture_is_not_cut(tmp_path: Path) -> None:
     path = write_video(tmp_path / "x.mp4", sound(3), seconds=9)
 
     assert abs(surveyed(path).total_ms - 3000) < 100
+    assert not surveyed(path).truncated
+
+
+def test_a_clock_that_begins_late_promises_nothing_more(tmp_path: Path) -> None:
+    """Matroska says when the recording ends, and not how long it is."""
+    path = write(tmp_path / "x.mkv", sound(6, rate=48_000), 48_000, "libopus", start=48_000 * 5)
+
+    assert abs(surveyed(path).total_ms - 6000) < 50
+    assert not surveyed(path).truncated
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("no-picture.avi", {}), ("no-duration.mkv", {"live": "1"})], ids=["avi", "mkv"]
+)
+def test_a_length_that_is_estimated_promises_nothing(
+    name: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    """Where the header says none FFmpeg takes the file's size for sound, containers and all."""
+    silence = np.zeros(120 * 8000, np.float32)
+    path = write(tmp_path / name, silence, 8000, "pcm_s16le", options=options)
+
+    assert abs(surveyed(path).total_ms - 120_000) < 10
     assert not surveyed(path).truncated
 
 
