@@ -33,14 +33,14 @@ def talking_to(service: Service) -> Iterator[httpx.Client]:
         yield client
 
 
-def transcribed(service: Service, path: Path) -> Transcribed:
+def transcribed(service: Service, path: Path, look_seconds: float = LOOK_SECONDS) -> Transcribed:
     """Raises `RuntimeError` when it cannot be transcribed."""
     with talking_to(service) as client:
         before, begun = service.cpu_seconds(), time.perf_counter()
         file_id = upload(client, path)
         created = time.perf_counter()
         job_id = submit(client, file_id)
-        wait(client, job_id)
+        wait(client, job_id, look_seconds=look_seconds)
         ended = time.perf_counter()
         text = _read(client, job_id)
         wall, after = time.perf_counter() - begun, service.cpu_seconds()
@@ -60,7 +60,13 @@ def submit(client: httpx.Client, file_id: str) -> str:
     return str(reply.raise_for_status().json()["id"])
 
 
-def wait(client: httpx.Client, job_id: str, *, heard_seconds: float | None = None) -> bool:
+def wait(
+    client: httpx.Client,
+    job_id: str,
+    *,
+    heard_seconds: float | None = None,
+    look_seconds: float = LOOK_SECONDS,
+) -> bool:
     """Until the job has ended, or so many seconds of audio are heard; whether it goes on."""
     while True:
         job = client.get(f"/jobs/{job_id}").raise_for_status().json()
@@ -68,7 +74,7 @@ def wait(client: httpx.Client, job_id: str, *, heard_seconds: float | None = Non
             return False
         if heard_seconds is not None and job["audio"]["done_seconds"] >= heard_seconds:
             return True
-        time.sleep(LOOK_SECONDS)
+        time.sleep(look_seconds)
 
 
 def _read(client: httpx.Client, job_id: str) -> str:

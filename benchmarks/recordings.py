@@ -12,6 +12,7 @@ from statistics import median
 from backends.whisper.window import RATE
 from benchmarks import recording_calls, recording_memory
 from benchmarks.candidates import CandidateProcess
+from benchmarks.control_plane import LOOK_SECONDS
 from benchmarks.model import WHISPER, ready_whisper
 from benchmarks.recording_jobs import Transcribed, transcribed
 from benchmarks.service import Service, fresh_home, running
@@ -46,7 +47,7 @@ def _against_bare(clips: list[Clip], model: Path, cache: Path, core: int) -> Non
             sound = joined(shuffled(clips, TIMES, seed=number))
             path = write(cache / "speech" / "turn.wav", sound)
             alone = bare.ask({"files": [str(path)]})
-            whole = transcribed(service, path)
+            whole = transcribed(service, path, LOOK_SECONDS)
             ratio = sum(whole.spent.values()) / alone["cpu_seconds"]
             same = "the same text" if whole.text.strip() == alone["texts"][0].strip() else "another text"
             print(f"turn {number}, {len(sound) / RATE:.0f} s: {_costs(alone, whole)}; {same}", flush=True)
