@@ -9,11 +9,13 @@ is left while Redis is away.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
 
 from api.schemas.events import ItemsEvent, ended_item, heard_of, standing
+from backends.transcription import ENDPOINTS
 from backends.types import decode_segments
 from store import following
 from store.db import Pool, borrow
@@ -49,7 +51,11 @@ class Following:
 
         async def ask() -> Look | None:
             async with borrow(self._pool) as conn:
-                return await following.look(conn, job_id)
+                look = await following.look(conn, job_id)
+            if look is None or look.endpoint not in ENDPOINTS or look.ended:
+                return look
+            [units] = await self.streams.under_way([job_id])
+            return replace(look, under_way=units)
 
         key, age = (job_id, max_age) if entry is None else ((job_id, "look", entry), SHARE_SECONDS)
         found: Look | None = await self._share(key, age, ask)

@@ -9,6 +9,7 @@ from api.schemas.jobs import JobObject, job_object
 from api.schemas.work import seconds_of
 from api.services import Services
 from api.submission import Door
+from backends.transcription import ENDPOINTS
 from store import counts, job_pages, jobs, queue, retirement, retries
 from store.db import borrow
 from store.ids import View, new_suffix, suffix_of_any
@@ -56,8 +57,11 @@ async def job_objects(services: Services, *rows: JobRow) -> list[JobObject]:
         counted = await counts.counts(conn, rows)
         standings = await queue.standings(conn, rows)
         expected = await outlooks(conn, rows)
+    heard = [row.id for row in rows if row.endpoint in ENDPOINTS and row.state not in FINAL_JOB_STATES]
+    units = await services.following.streams.under_way(heard) if heard else []
+    under_way = dict(zip(heard, units, strict=True))
     return [
-        job_object(row, count, standings.get(row.id, queue.UNKNOWN), outlook)
+        job_object(row, count, standings.get(row.id, queue.UNKNOWN), outlook, under_way.get(row.id, 0))
         for row, count, outlook in zip(rows, counted, expected, strict=True)
     ]
 

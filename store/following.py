@@ -15,7 +15,7 @@ from store.states import FINAL_JOB_STATES, ItemState, JobState
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """How a job stands."""
+    """How a job stands. `under_way`: units of unfinished parts, which the database does not know."""
 
     suffix: str
     endpoint: str
@@ -23,6 +23,7 @@ class Look:
     counts: Counts
     units: int
     foreseen: int
+    under_way: int = 0
 
     @property
     def ended(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from backends.types import Done, ErrorInfo, Lane, Part, Source, encode_result
+from backends.types import Done, ErrorInfo, Lane, Part, Progress, Source, encode_result
 from configs.error_codes import status_of
 from store.chunks import Claim
 from store.items import ClaimedPart
@@ -22,13 +22,18 @@ NO_SOURCES: Mapping[int, Found] = {}
 class HeldChunk:
     """A chunk that we hold. `open` are the keys of its unfinished parts, `rows` results not yet recorded,
     `cpu_ms` what computing took of a core and is not recorded yet. `news` are pieces of results to come, each
-    with its part's number, that followers are still to be told. `leaving`: nothing more of it is fed."""
+    with its part's number, that followers are still to be told. `under_way` is how far open parts are, in the
+    unit of `Progress`; `told_units` and `told_at` are what of that was told last. `leaving`: nothing more of it
+    is fed."""
 
     claim: Claim
     open: set[int] = field(default_factory=set)
     rows: list[PartResult] = field(default_factory=list)
     more: list[Addition] = field(default_factory=list)
     news: list[tuple[int, bytes]] = field(default_factory=list)
+    under_way: dict[int, float] = field(default_factory=dict)
+    told_units: int = 0
+    told_at: float = field(default_factory=time.monotonic)
     cpu_ms: float = 0.0
     leaving: bool = False
     leased_at: float = field(default_factory=time.monotonic)  # last claim, record or renewal
@@ -158,12 +163,19 @@ class Holding:
         if held is not None and held.chunk.claim.followed:
             held.chunk.news.append((held.n, data))
 
+    def came(self, event: Progress) -> None:
+        """A part has come so far."""
+        held = self.parts.get(event.key)
+        if held is not None:
+            held.chunk.under_way[event.key] = event.done
+
     def finish(self, key: int, *, status: int, units: int, data: bytes) -> HeldChunk | None:
         """A part has its result: move it to its chunk's rows. None: it is not ours any more."""
         held = self._forget(key)
         if held is None:
             return None
         held.chunk.open.discard(key)
+        held.chunk.under_way.pop(key, None)
         held.chunk.rows.append(PartResult(n=held.n, status=status, units=units, data=data))
         return held.chunk
 
@@ -180,6 +192,8 @@ class Holding:
         self._suspected.update(key for key in suspects if key in self.parts)
         for queue in (*self.waiting.values(), self.suspects):
             queue.clear()
+        for chunk in self.chunks.values():
+            chunk.under_way.clear()
         for key in sorted(self.parts, key=lambda key: (key in suspects, key)):
             self._enqueue(key)
 

@@ -10,14 +10,16 @@ from collections.abc import Callable
 import structlog
 
 from backends.errors import LoadFailed
+from backends.transcription import ENDPOINTS
 from backends.types import Lane
 from configs.settings import Settings
-from store import chunks, lifecycle, records, watch
+from store import leases, lifecycle, records, watch
 from store.states import JobState
 from tasks.connection import Connection
 from tasks.holding import HeldChunk, Holding
 from tasks.signals import Answered, Signals
 from tasks.streams import EventWriter
+from tasks.under_way import TELL_SECONDS, UnderWay
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +38,7 @@ class Recorder:
         self._conn = conn
         self._signals = signals
         self._events = EventWriter(signals)
+        self._under_way = UnderWay(signals)
 
     def record_due(self, holding: Holding, cancel: Cancel, *, all_rows: bool = False) -> None:
         """Record what is due (with `all_rows`: whatever there is), renew the leases of the rest."""
@@ -44,6 +47,8 @@ class Recorder:
         try:
             for chunk in list(holding.chunks.values()):
                 self._tell(chunk)
+                if now - chunk.told_at >= TELL_SECONDS:
+                    self._tell_under_way(chunk, now)
                 if self._is_due(chunk, now) or (all_rows and chunk.rows):
                     answers += self._record(holding, chunk, cancel)
         finally:  # after the records: a Redis that hangs must not hold them up
@@ -102,6 +107,8 @@ class Recorder:
             self._events.recorded(chunk.claim.job_id, [row.n for row in rows])
         if more and not recorded.fenced:
             self._signals.poke(chunk.claim.family)  # us too
+        if chunk.told_units:  # at once, as the database counts it from now on
+            self._tell_under_way(chunk, chunk.leased_at)
         if recorded.fenced:
             self._lose(holding, chunk, cancel)
         elif complete:
@@ -130,11 +137,20 @@ class Recorder:
             self._events.heard(chunk.claim.job_id, chunk.news)
             chunk.news = []
 
+    def _tell_under_way(self, chunk: HeldChunk, now: float) -> None:
+        """Say how far recordings are. Other work is in parts that are quickly done."""
+        chunk.told_at = now
+        if chunk.claim.endpoint in ENDPOINTS:
+            units = round(1000 * sum(chunk.under_way.values()))  # milliseconds, of seconds
+            if units or chunk.told_units:
+                self._under_way.told(chunk.claim.job_id, chunk.claim.chunk_id, units)
+            chunk.told_units = units
+
     def _renew(self, holding: Holding, cancel: Cancel, now: float) -> None:
         stale = [c for c in holding.chunks.values() if now - c.leased_at >= self._lease / 3]
         if not stale:
             return
-        ours = chunks.renew(self._conn.get(), [c.claim.ref for c in stale], self._lease)
+        ours = leases.renew(self._conn.get(), [c.claim.ref for c in stale], self._lease)
         for chunk in stale:
             chunk.leased_at = now
             if chunk.claim.chunk_id not in ours:
@@ -147,6 +163,8 @@ class Recorder:
 
     def _release(self, holding: Holding, released: list[HeldChunk], cancel: Cancel) -> None:
         if released:
-            chunks.release(self._conn.get(), [chunk.claim.ref for chunk in released])
+            leases.release(self._conn.get(), [chunk.claim.ref for chunk in released])
         for chunk in released:
             cancel(holding.drop(chunk))
+            chunk.under_way.clear()
+            self._tell_under_way(chunk, time.monotonic())

@@ -17,6 +17,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from store.states import FINAL_JOB_STATES
+from tasks import under_way
 from tasks.signals import PREFIX, TIMEOUT_SECONDS, Signals
 
 MOST_ENTRIES = 1000
@@ -169,6 +170,17 @@ class JobStreams:
             found: Any = await self._client.xread(streams, count=READ_AT_ONCE, block=milliseconds)
         entries = found[0][1] if found else []
         return [Entry(_id(name), decode_news(fields)) for name, fields in entries]
+
+    async def under_way(self, job_ids: Sequence[int]) -> list[int]:
+        """The units that unfinished parts of each job have come to; 0 where none is known. Never raises."""
+        found: list[Any] = []
+        with suppress(StreamAway):
+            async with _answering(TIMEOUT_SECONDS):
+                pipeline = self._client.pipeline(transaction=False)
+                for job_id in job_ids:
+                    pipeline.hgetall(under_way.key_of(job_id))
+                found = await pipeline.execute()
+        return [under_way.units_of(fields) for fields in found] or [0] * len(job_ids)
 
 
 def connect_streams(url: str) -> redis.asyncio.Redis:

@@ -195,6 +195,8 @@ class Work:
         """Keep the result that `event` may bring; the chunk that got one."""
         if isinstance(event, Delta):
             self.holding.tell(event.key, event.data)
+        if isinstance(event, Progress):
+            self.holding.came(event)
         if isinstance(event, Done):
             held = self.holding.parts.get(event.key)
             self.passed = self.passed if held is None else held.part

@@ -66,7 +66,7 @@ def standing(look: Look) -> StandingEvent:
         status=look.state,
         counts=item_counts(look.counts),
         request_counts=request_counts(look.counts),
-        audio=audio_progress(look.endpoint, look.units, look.foreseen),
+        audio=audio_progress(look.endpoint, look.units, look.foreseen, look.under_way),
     )
 
 

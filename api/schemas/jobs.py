@@ -40,7 +40,7 @@ class Outlook(msgspec.Struct, kw_only=True):
 
 
 class AudioProgress(msgspec.Struct, kw_only=True):
-    """Seconds of recordings: that are done, and that are known of. The length of a recording is known once it
+    """Seconds of recordings: that are heard, and that are known of. The length of a recording is known once it
     has been opened."""
 
     done_seconds: float
@@ -92,7 +92,10 @@ class DeletedJob(msgspec.Struct, kw_only=True):
     deleted: bool = True
 
 
-def job_object(row: JobRow, counts: Counts, standing: Standing, outlook: Outlook) -> JobObject:
+def job_object(
+    row: JobRow, counts: Counts, standing: Standing, outlook: Outlook, under_way: int
+) -> JobObject:
+    """`under_way`: units of unfinished parts."""
     return JobObject(
         id=f"job_{row.suffix}",
         kind=row.view,
@@ -117,7 +120,7 @@ def job_object(row: JobRow, counts: Counts, standing: Standing, outlook: Outlook
         priority=row.priority,
         counts=item_counts(counts),
         request_counts=request_counts(counts),
-        audio=audio_progress(row.endpoint, row.units, row.foreseen),
+        audio=audio_progress(row.endpoint, row.units, row.foreseen, under_way),
         rate=outlook.rate,
         queue_position=outlook.queue_position,
         eta=outlook.eta,
@@ -152,8 +155,10 @@ def request_counts(counts: Counts) -> RequestCounts:
     return RequestCounts(total=counts.total, completed=counts.succeeded, failed=counts.errored)
 
 
-def audio_progress(endpoint: str, units: int, foreseen: int) -> AudioProgress | None:
-    """Of a job about recordings, whose units are milliseconds; else None."""
+def audio_progress(endpoint: str, units: int, foreseen: int, under_way: int) -> AudioProgress | None:
+    """Of a job about recordings, whose units are milliseconds; else None. What is under way was foreseen, but
+    for recordings of a single part."""
     if endpoint not in ENDPOINTS:
         return None
-    return AudioProgress(done_seconds=units / 1000, known_seconds=(units + foreseen) / 1000)
+    known = units + max(foreseen, under_way)
+    return AudioProgress(done_seconds=(units + under_way) / 1000, known_seconds=known / 1000)

@@ -18,6 +18,7 @@ from backends.types import encode_segments
 from store import db, following
 from tasks.signals import Signals, connect
 from tasks.streams import MOST_ENTRIES, EntryId, EventWriter, JobStreams, connect_streams, key_of
+from tasks.under_way import UnderWay
 from tests.api.test_transcripts_live import segment
 from tests.tasks.slot import submit, submit_in_parts, text
 
@@ -277,6 +278,9 @@ def test_how_far_recordings_are_is_progress(play: Callable[..., None]) -> None:
         scene.conn.execute("UPDATE job_progress SET units = 120000, foreseen = 480000")
         audio = (await reader.until("progress"))["audio"]
         assert audio == {"done_seconds": 120.0, "known_seconds": 600.0}
+        UnderWay(Signals(scene.redis)).told(scene.job_id, 1, 30_000)
+        audio = (await reader.until("progress"))["audio"]
+        assert audio == {"done_seconds": 150.0, "known_seconds": 600.0}
 
     play(scenario)
 

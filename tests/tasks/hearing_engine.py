@@ -105,7 +105,7 @@ class HearingBackend(Backend):
         for n in range(start_ms // 1000, end_ms // 1000):
             time.sleep(self._delay)
             segments.append(segment(n, f" {lines[n]}"))
-            yield Progress(part.key, n)
+            yield Progress(part.key, n + 1 - start_ms // 1000)
             yield Delta(part.key, encode_segments(segments[-1:]))
         total = None if request.stretch else end_ms
         result = TranscriptResult(start_ms, end_ms, segments, language="en", total_ms=total)

@@ -19,15 +19,17 @@ from backends.registry import FAMILIES
 from backends.transcription import TRANSCRIPTIONS, piece
 from backends.types import TranscriptResult, decode_error, decode_result, decode_segments
 from configs.families import FAMILY_RULES
-from store import calls, db, jobs, slots
+from store import calls, db, jobs, retries, slots
 from store.attachments import NewAttachment
 from store.blobs import Blob, open_blobs
 from store.ids import new_file_id, new_suffix
 from store.items import NewItem
-from tasks import fetching
+from store.retries import Retry
+from tasks import fetching, under_way
 from tasks.controller import Controller
 from tasks.drain import drain
 from tasks.streams import decode_news, key_of
+from tasks.under_way import units_of
 from tests.fixtures.processes import wait_until
 from tests.fixtures.web_server import Page, WebServer, web_server
 from tests.tasks.hearing_engine import FAMILY, RULES, HearingEngine
@@ -119,10 +121,26 @@ class Service:
     def call(self, lines: list[str], **fields: Any) -> int:
         """A call whose recording came with it."""
         blob = self.blob(lines)
-        body = piece(request(), (blob.name, "form.wav"))
+        body = piece(request(stream=fields.get("streamed", False)), (blob.name, "form.wav"))
         attachment = NewAttachment(blob=blob.name, name="form.wav", size_bytes=blob.size_bytes)
         values = {"view": "call", "lane": "interactive", "attachment": attachment}
         return self.submit([body], **(values | fields))
+
+    def retry(self, job_id: int) -> int:
+        """A job of what this one, which has ended, left undone: its id."""
+
+        async def insert() -> int | None:
+            async with await psycopg.AsyncConnection.connect(self._database_url, autocommit=True) as conn:
+                how = Retry(
+                    suffix=new_suffix(), key_id=1, family="hearing", model="ears", cores=1, priority=0,
+                    deadline_seconds=None,
+                )  # fmt: skip
+                job = await jobs.load(conn, job_id)
+                return await retries.insert(conn, job, how) if job is not None else None
+
+        again = asyncio.run(insert())
+        assert again is not None
+        return again
 
     def cancel(self, job_id: int) -> None:
         cancel(self._database_url, job_id)
@@ -280,6 +298,14 @@ def test_a_long_recording_is_cut_into_parts_that_come_before_what_is_not_begun(
     assert server.asked == ["/long"]
 
 
+def test_a_streamed_call_that_failed_is_heard_when_it_is_asked_for_again(service: Service) -> None:
+    call = service.call(["again"], streamed=True)
+    service.cancel(call)
+    job = service.retry(call)
+    drain(service.slot())
+    assert service.text(job, 0) == " again"
+
+
 def test_a_short_recording_enters_while_a_long_one_is_heard_that_somebody_waits_for_too(
     service: Service,
 ) -> None:
@@ -303,6 +329,24 @@ def test_followers_are_told_what_is_heard_before_its_part_is_recorded(
     with redis.Redis.from_url(redis_url) as client:
         told = {job: _told(client, job) for job in (streamed, plain, bulk)}
     assert told == {streamed: [" a", " b", 0, "completed"], plain: [], bulk: [" d", 0, "finalizing"]}
+
+
+def test_how_far_a_recording_is_is_told_while_it_is_heard(service: Service, redis_url: str) -> None:
+    job = service.submit([{"file_id": service.file(["a", "b", "c", "d"])}])
+    seen = []
+    with redis.Redis.from_url(redis_url) as client, draining(service.slot(delay_ms=700.0)):
+
+        def look() -> bool:
+            seen.append(units_of(client.hgetall(under_way.key_of(job))))
+            return service.state(job) == "finalizing"
+
+        service.wait(look, "it is heard")
+        assert client.hgetall(under_way.key_of(job)) == {}  # it is counted by the record
+    told = sorted(set(seen))
+    assert told[0] == 0
+    assert len(told) >= 3
+    assert set(told) < {0, 1000, 2000, 3000, 4000}
+    assert service.one("SELECT units FROM job_progress WHERE job_id = %s", job) == 4000
 
 
 def _told(client: redis.Redis, job_id: int) -> list[str | int]:
