@@ -1,7 +1,8 @@
-"""Chunks: claiming parts of a job under a lease, keeping the lease, taking over a lost one.
+"""Chunks: claiming parts of a job under a lease.
 
-Whose turn it is: `store/turns.py`. What a chunk's holder records: `store/records.py`. All functions are for
-the synchronous connection of a slot. The clock is the database's.
+Whose turn it is: `store/turns.py`. Keeping a lease, and taking over a lost one: `store/leases.py`. What a
+chunk's holder records: `store/records.py`. All functions are for the synchronous connection of a slot. The
+clock is the database's.
 
 Nobody waits in a circle, since whoever locks a job's row as well as chunks of it holds the job's progress
 row first; a claim only inserts chunks, and takes the caller's share last.
@@ -13,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from psycopg import Connection
-from psycopg.rows import class_row
 
 from store.db import map_errors
 from store.ids import new_token
-from store.turns import IS_ADMITTED, TURN_OF_ANY_MODEL, TURN_OF_ONE_MODEL, asked
+from store.turns import TURN_OF_ANY_MODEL, TURN_OF_ONE_MODEL, asked
 
 # Seconds of compute that a caller who has not asked for a while may catch up.
 CREDIT_SECONDS = 60.0
@@ -69,9 +69,10 @@ class Claim:
         return self.view != "call" or self.streamed
 
 
-_OF_JOB = "suffix, view, project_id, family, model, endpoint, lane, key_id, streamed, expected_seconds"
-# Beside a trial, which `trial` holds if it is ours.
-_MAY_START = "(job.model <> ALL (ARRAY (SELECT model FROM model_pause)) OR EXISTS (SELECT FROM trial))"
+# What a claim says of its job.
+COLUMNS_OF_JOB = "suffix, view, project_id, family, model, endpoint, lane, key_id, streamed, expected_seconds"
+# Of a paused model only a trial may start; the statement's `trial` holds a row if it is ours.
+MAY_START = "(job.model <> ALL (ARRAY (SELECT model FROM model_pause)) OR EXISTS (SELECT FROM trial))"
 
 # The head is locked with NO KEY UPDATE: recording results only needs the job's key and goes on meanwhile. No
 # SKIP LOCKED: a second slot would see an empty queue and go idle. A trial of a paused model takes one part,
@@ -96,7 +97,7 @@ _CLAIM = f"""
     FROM chosen JOIN job USING (id)
     LEFT JOIN unnest(%(models)s::text[], %(sizes)s::int[], %(seconds)s::float8[])
         AS cut (model, size, seconds) ON cut.model = job.model
-    WHERE job.ready AND job.next_part < job.parts AND {_MAY_START}
+    WHERE job.ready AND job.next_part < job.parts AND {MAY_START}
     FOR NO KEY UPDATE OF job
 ), advanced AS (
     UPDATE job SET next_part = next_part + size,
@@ -104,7 +105,7 @@ _CLAIM = f"""
                    started_at = coalesce(started_at, now()),
                    state = CASE state WHEN 'queued' THEN 'running' ELSE state END
     FROM locked WHERE job.id = locked.id
-    RETURNING job.id, {_OF_JOB}, lo, lo + size AS hi, locked.seconds
+    RETURNING job.id, {COLUMNS_OF_JOB}, lo, lo + size AS hi, locked.seconds
 ), charged AS (
     INSERT INTO share (family, lane, key_id, vtime)
     SELECT family, lane, key_id,
@@ -118,7 +119,7 @@ _CLAIM = f"""
     SELECT id, lo, hi, %(token)s, %(slot_id)s, now() + make_interval(secs => %(lease)s) FROM advanced
     RETURNING id, epoch, token, losses
 )
-SELECT cut.id AS chunk_id, advanced.id AS job_id, {_OF_JOB}, lo, hi,
+SELECT cut.id AS chunk_id, advanced.id AS job_id, {COLUMNS_OF_JOB}, lo, hi,
        epoch, token, losses, EXISTS (SELECT FROM trial) AS trial,
        set_config('synchronous_commit', 'off', true)
 FROM chosen LEFT JOIN advanced USING (id) LEFT JOIN cut ON true
@@ -126,67 +127,10 @@ FROM chosen LEFT JOIN advanced USING (id) LEFT JOIN cut ON true
 _CLAIM_ANY_MODEL = TURN_OF_ANY_MODEL + _CLAIM
 _CLAIM_ONE_MODEL = TURN_OF_ONE_MODEL + _CLAIM
 
-# SKIP LOCKED is right here: a chunk that is locked is being taken over, or recorded by its holder.
-# Lost chunks look up their jobs, and not the other way round: LIMIT 1 leaves the planner no choice.
-# A released chunk (its lease is -infinity) was given back politely, which is no loss.
-_RECLAIM = f"""
-WITH lost AS (
-    SELECT chunk.id, chunk.job_id FROM chunk CROSS JOIN LATERAL (
-        SELECT lane FROM job
-        WHERE id = chunk.job_id AND state = 'running' AND ready
-          AND family = ANY (%(families)s) AND lane = ANY (%(lanes)s) AND cores <= %(cores)s
-          AND (%(only_model)s::text IS NULL OR model = %(only_model)s) AND {IS_ADMITTED}
-        LIMIT 1
-    ) AS owner
-    WHERE chunk.state = 'running' AND chunk.lease_until < now()
-    ORDER BY owner.lane = 'interactive' DESC, chunk.lease_until
-    LIMIT 1
-    FOR NO KEY UPDATE OF chunk SKIP LOCKED
-), trial AS (
-    UPDATE model_pause SET trial_job_id = NULL FROM lost WHERE trial_job_id = lost.job_id
-    RETURNING model_pause.model
-)
-UPDATE chunk SET epoch = epoch + 1, token = %(token)s, slot_id = %(slot_id)s, claimed_at = now(),
-                 losses = losses + (lease_until > '-infinity')::int,
-                 lease_until = now() + make_interval(secs => %(lease)s)
-FROM lost, job
-WHERE chunk.id = lost.id AND job.id = chunk.job_id AND {_MAY_START}
-RETURNING chunk.id AS chunk_id, job.id AS job_id, {_OF_JOB}, lo, hi,
-          epoch, token, losses, EXISTS (SELECT FROM trial) AS trial
-"""
-
-_IS_LOST = f"""
-SELECT EXISTS (
-    SELECT FROM chunk CROSS JOIN LATERAL (
-        SELECT FROM job
-        WHERE id = chunk.job_id AND state = 'running' AND ready
-          AND family = ANY (%(families)s) AND lane = ANY (%(lanes)s) AND cores <= %(cores)s
-          AND model <> %(but)s AND {IS_ADMITTED}
-        LIMIT 1
-    ) AS owner
-    WHERE chunk.state = 'running' AND chunk.lease_until < now())
-"""
-
 _RECHARGE = """
 UPDATE share SET vtime = greatest(0, vtime + %(seconds)s / api_key.weight)
 FROM api_key WHERE api_key.id = key_id AND family = %(family)s AND lane = %(lane)s AND key_id = %(key_id)s
 """
-
-# Rows are locked by id, as everywhere that several chunks are locked at once.
-_HELD = """
-WITH held AS (
-    SELECT chunk.id FROM chunk
-    JOIN unnest(%(ids)s::bigint[], %(epochs)s::int[], %(tokens)s::bigint[]) AS ref (id, epoch, token)
-        USING (id, epoch, token)
-    WHERE state = 'running' ORDER BY id FOR NO KEY UPDATE OF chunk
-)
-"""
-_RENEW = f"""{_HELD}
-UPDATE chunk SET lease_until = now() + make_interval(secs => %(lease)s)
-FROM held WHERE chunk.id = held.id
-RETURNING chunk.id, set_config('synchronous_commit', 'off', true)
-"""
-_RELEASE = f"{_HELD} UPDATE chunk SET lease_until = '-infinity' FROM held WHERE chunk.id = held.id"
 
 
 @map_errors()
@@ -255,60 +199,3 @@ def recharge(conn: Connection[Any], claim: Claim, seconds_per_part: float) -> No
     seconds = (seconds_per_part - UNMEASURED_SECONDS) * (claim.hi - claim.lo)
     values = {"family": claim.family, "lane": claim.lane, "key_id": claim.key_id, "seconds": seconds}
     conn.execute(_RECHARGE, values)
-
-
-@map_errors()
-def reclaim(
-    conn: Connection[Any],
-    *,
-    slot_id: int,
-    families: Sequence[str],
-    lanes: Sequence[str],
-    cores: int,
-    lease_seconds: float,
-    only_model: str | None,
-) -> Claim | None:
-    """Takes over one chunk whose lease has run out or was released, under the next epoch and a new token.
-
-    What its last holder recorded stays recorded (`items.load_parts` leaves it out); what it still writes
-    is void. Somebody who waits goes first.
-    """
-    values = {
-        "slot_id": slot_id,
-        "families": list(families),
-        "lanes": list(lanes),
-        "cores": cores,
-        "lease": lease_seconds,
-        "only_model": only_model,
-        "token": new_token(),
-    }
-    with conn.cursor(row_factory=class_row(Claim)) as cursor:
-        return cursor.execute(_RECLAIM, values).fetchone()
-
-
-@map_errors()
-def is_lost(
-    conn: Connection[Any], *, families: Sequence[str], lanes: Sequence[str], cores: int, but: str
-) -> bool:
-    """Whether a chunk of any model `but` this one could be taken over."""
-    values = {"families": list(families), "lanes": list(lanes), "cores": cores, "but": but}
-    row = conn.execute(_IS_LOST, values).fetchone()
-    return row is not None and bool(row[0])
-
-
-@map_errors()
-def renew(conn: Connection[Any], refs: Sequence[ChunkRef], lease_seconds: float) -> set[int]:
-    """Extends the leases of chunks that nothing is recorded for meanwhile; the ids that are still ours."""
-    rows = conn.execute(_RENEW, _columns(refs) | {"lease": lease_seconds}).fetchall()
-    return {row[0] for row in rows}
-
-
-@map_errors()
-def release(conn: Connection[Any], refs: Sequence[ChunkRef]) -> None:
-    """Gives chunks back at once, what is unrecorded of them; no loss is counted."""
-    conn.execute(_RELEASE, _columns(refs))
-
-
-def _columns(refs: Sequence[ChunkRef]) -> dict[str, list[int]]:
-    ids, epochs, tokens = zip(*refs, strict=True) if refs else ((), (), ())
-    return {"ids": list(ids), "epochs": list(epochs), "tokens": list(tokens)}

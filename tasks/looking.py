@@ -9,7 +9,7 @@ import structlog
 
 from backends.errors import LoadFailed
 from backends.types import Lane
-from store import chunks, items, lifecycle, turns, watch
+from store import chunks, items, leases, lifecycle, turns, watch
 from tasks.attachments import find_sources, hears
 from tasks.controller import Controller
 from tasks.pace import CUT_UNMEASURED
@@ -159,7 +159,7 @@ class Looker:
         c, bulk = self._c, [Lane.BULK]
         conn, cores = c.conn.get(), len(c.slot.cores)
         following = turns.next_model(conn, families=c.families, lanes=bulk, cores=cores, loaded=model)
-        return following not in (None, model) or chunks.is_lost(
+        return following not in (None, model) or leases.is_lost(
             conn, families=c.families, lanes=bulk, cores=cores, but=model
         )
 
@@ -209,7 +209,7 @@ class Looker:
         wanted = [Question(Lane.INTERACTIVE, asked) for asked in self._interactive_models()]
         wanted += [Question(Lane.BULK, model)] if self._bulk_room(model) else []
         for lane, only_model, _ in wanted:
-            claim = chunks.reclaim(
+            claim = leases.reclaim(
                 self._c.conn.get(),
                 slot_id=self._c.slot.slot_id,
                 families=self._c.families,

@@ -134,9 +134,10 @@ def take(conn: psycopg.Connection[Any]) -> Callable[..., Any]:
 @pytest.fixture
 def take_over(conn: psycopg.Connection[Any]) -> Callable[..., Any]:
     """Takes a lost chunk over, as such a slot would."""
-    from store import chunks
+    from store import leases
+    from store.chunks import Claim
 
-    def reclaim(**asked: Any) -> chunks.Claim | None:
-        return chunks.reclaim(asked.pop("conn", conn), **(SLOT | asked))
+    def reclaim(**asked: Any) -> Claim | None:
+        return leases.reclaim(asked.pop("conn", conn), **(SLOT | asked))
 
     return reclaim

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from store import chunks, items, jobs, lifecycle, records, retries
+from store import items, jobs, leases, lifecycle, records, retries
 from store.chunks import Claim
 from store.ids import new_suffix
 from store.retries import Retry
@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=holders)
     def reclaim(self) -> Any:
-        claim = chunks.reclaim(
+        claim = leases.reclaim(
             self.conn,
             slot_id=2,
             families=["echo"],
@@ -167,14 +167,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(holder=holders)
     def release(self, holder: Claim) -> None:
-        chunks.release(self.conn, [holder.ref])
+        leases.release(self.conn, [holder.ref])
         chunk = self.chunks[holder.chunk_id]
         if self._holds(holder):
             chunk.losses, chunk.held = chunk.claim.losses, False
 
     @rule(holder=holders)
     def renew(self, holder: Claim) -> None:
-        ours = chunks.renew(self.conn, [holder.ref], LEASE)
+        ours = leases.renew(self.conn, [holder.ref], LEASE)
         assert ours == ({holder.chunk_id} if self._holds(holder) else set())
         if ours:
             self.chunks[holder.chunk_id].held = True

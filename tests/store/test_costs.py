@@ -7,7 +7,7 @@ from typing import Any, Self
 import psycopg
 import pytest
 
-from store import chunks, items, lifecycle, results, waiting
+from store import items, leases, lifecycle, results, waiting
 from store.db import connect
 
 Conn = psycopg.Connection[Any]
@@ -146,7 +146,7 @@ def test_chunks_that_are_done_cost_a_takeover_nothing(conn: Conn, new_job: Calla
     conn.execute("VACUUM ANALYZE chunk")
     with conn.transaction(), Reads(conn, "chunk") as reads:
         for _ in range(CLAIMS):
-            chunks.reclaim(conn, slot_id=1, families=["echo"], **RECLAIM)
+            leases.reclaim(conn, slot_id=1, families=["echo"], **RECLAIM)
     assert (reads.whole_scans, reads.rows) == (0, 0)
 
 
@@ -163,7 +163,7 @@ def test_the_looks_of_the_dispatcher_do_not_grow_with_the_queue(deep: Conn) -> N
                 lifecycle.release_due(deep)
                 lifecycle.expire_due(deep)
                 lifecycle.settle_cancelling(deep)
-                chunks.reclaim(deep, slot_id=1, families=["echo"], **RECLAIM)
+                leases.reclaim(deep, slot_id=1, families=["echo"], **RECLAIM)
     assert reads.whole_scans == 0
     assert reads.rows / CLAIMS <= 2 * 20 + 10
 

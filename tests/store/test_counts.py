@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, counts, jobs, records
+from store import counts, jobs, leases, records
 from store.chunks import Claim
 from store.counts import Counts
 from store.items import NewItem
@@ -43,7 +43,7 @@ def test_items_are_pending_until_claimed_and_running_until_recorded(
     assert count(job) == Counts(total=6, pending=2, running=4)
     record(conn, claim, {0: 200, 2: 400})
     assert count(job) == Counts(total=6, pending=2, running=2, succeeded=1, errored=1)
-    chunks.release(conn, [claim.ref])
+    leases.release(conn, [claim.ref])
     assert count(job) == Counts(total=6, pending=4, succeeded=1, errored=1)
 
 
@@ -55,7 +55,7 @@ def test_an_item_of_several_parts_is_running_from_its_first_part_to_its_last(
     first = take(default_size=1)
     assert count(job) == Counts(total=2, pending=1, running=1)
     record(conn, first, {0: 200})
-    chunks.release(conn, [first.ref])
+    leases.release(conn, [first.ref])
     assert count(job) == Counts(total=2, pending=1, running=1)
     record(conn, take(default_size=3), {1: 200, 2: 200, 3: 500})
     assert count(job) == Counts(total=2, succeeded=1, errored=1)

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, item_states, jobs, records
+from store import item_states, jobs, leases, records
 from store.chunks import Claim
 from store.item_states import ItemRow
 from store.items import NewItem
@@ -51,7 +51,7 @@ def test_states_follow_claims_and_results(
     }  # fmt: skip
     assert [(row.units, row.error) for row in found[:3]] == [(7, None), (1, None), (0, b"why")]
     assert [row.attempts for row in found] == [1, 1, 1, 1, 0]
-    chunks.release(conn, [claim.ref])
+    leases.release(conn, [claim.ref])
     assert states(listed())["d"] == "pending"
 
 
@@ -70,7 +70,7 @@ def test_claims_and_strikes_are_those_of_all_parts_of_an_item(
     take(default_size=5)
     last = take(default_size=5)  # part 5, the second of item b
     for _ in range(2):
-        chunks.release(conn, [last.ref])
+        leases.release(conn, [last.ref])
         again = take_over()
         assert again is not None
         last = again

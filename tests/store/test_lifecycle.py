@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, files, jobs, lifecycle, records, watch
+from store import files, jobs, leases, lifecycle, records, watch
 from store.chunks import Claim
 from store.files import OutputFile
 from store.ids import new_suffix
@@ -151,7 +151,7 @@ def test_cancelling_settles_once_no_slot_holds_a_live_lease(
     wait_for(jobs.request_cancel, job_id)
     assert lifecycle.settle_cancelling(conn) == []
     record(conn, claim, 0)
-    chunks.release(conn, [claim.ref])
+    leases.release(conn, [claim.ref])
     (job,) = lifecycle.settle_cancelling(conn)
     assert (job.id, job.state, job.done) == (job_id, JobState.CANCELLED, 1)
     assert record(conn, claim, 1).fenced

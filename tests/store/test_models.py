@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, lifecycle, models, records, watch
+from store import leases, lifecycle, models, records, watch
 from store.chunks import Claim
 from store.records import PartResult
 
@@ -82,7 +82,7 @@ def test_a_job_that_others_compute_is_not_tried_and_one_that_was_released_is(
     models.pause(conn, "echo", "crashes")
     due(conn)
     assert models.start_trials(conn) == []
-    chunks.release(conn, [claim.ref])
+    leases.release(conn, [claim.ref])
     assert [trial.job_id for trial in models.start_trials(conn)] == [job]
 
 

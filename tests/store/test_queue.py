@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, jobs, queue
+from store import jobs, leases, queue
 from store.chunks import Claim
 from store.queue import Standing, Work
 
@@ -111,7 +111,7 @@ def test_attempts_are_the_claims_of_the_chunk_that_was_claimed_most(
     claim = take(default_size=2)
     take(default_size=2)
     assert attempts(job) == 1
-    chunks.release(conn, [claim.ref])
+    leases.release(conn, [claim.ref])
     take_over()
     assert attempts(job) == 2
 

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, items, jobs, lifecycle, records, results, watch
 from store import counts as item_counts
+from store import items, jobs, leases, lifecycle, records, results, watch
 from store.chunks import Claim
 from store.items import NewItem
 from store.records import Addition, PartResult
@@ -152,7 +152,7 @@ def test_records_and_takeovers_at_once_leave_every_part_recorded_once(
             "lease_seconds": 0.002,
         }
         while True:
-            claim = take(conn=own, default_size=4, lease_seconds=0.002) or chunks.reclaim(
+            claim = take(conn=own, default_size=4, lease_seconds=0.002) or leases.reclaim(
                 own, **ask, only_model=None
             )
             if claim is None:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, slots
+from store import leases, slots
 from store.chunks import Claim
 from store.errors import CoresTaken
 from store.slots import SlotLease
@@ -149,7 +149,7 @@ def test_the_slots_of_processes_that_are_gone_are_freed_at_once(
     again = take_over(slot_id=9)
     assert again is not None
     assert again.chunk_id == lost.chunk_id
-    assert chunks.renew(conn, [kept.ref], 30.0) == {kept.chunk_id}
+    assert leases.renew(conn, [kept.ref], 30.0) == {kept.chunk_id}
     for slot in (alive, elsewhere, other_boot):
         assert slots.renew(conn, slot.slot_id, 30.0)
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import chunks, jobs, lifecycle, models, records, slots, waiting, watch
+from store import jobs, leases, lifecycle, models, records, slots, waiting, watch
 from store.records import PartResult
 
 Conn = psycopg.Connection[Any]
@@ -47,7 +47,7 @@ def test_waiting_work_is_named_by_family_and_lane(
     assert waiting.waiting_families(conn) == [("bert", "bulk"), ("bert", "interactive"), ("echo", "bulk")]
     claim = take()
     assert waiting.waiting_families(conn) == [("bert", "bulk"), ("bert", "interactive")]
-    chunks.release(conn, [claim.ref])
+    leases.release(conn, [claim.ref])
     assert ("echo", "bulk") in waiting.waiting_families(conn)
 
 
