@@ -20,7 +20,7 @@ from backends.transcription import TranscriptionRequest, parse_part
 from backends.types import ErrorInfo, Event, Failed, Lane, Part, Started
 from backends.whisper.desk import Desk
 from backends.whisper.guard import Full, Silent, Split, Warmer, judge
-from backends.whisper.hearing import Hearing, prepare, recognize, refusal
+from backends.whisper.hearing import prepare, recognize, refusal
 from backends.whisper.opening import Opener, Plan
 from backends.whisper.pacing import Pace
 from backends.whisper.recognizer import Recognizer
@@ -29,7 +29,7 @@ from backends.whisper.telling import fail, planned, tell
 from backends.whisper.vad import Vad
 from backends.whisper.window import Asking, Heard
 from backends.whisper.windows import halves
-from backends.whisper.work import Work
+from backends.whisper.work import Hearing, Work
 from configs.families import FAMILY_RULES
 from configs.models import ModelSpec
 from configs.vad_file import VAD_FILE

@@ -8,9 +8,8 @@ from collections.abc import Collection
 from math import ceil, inf
 from time import monotonic
 
-from backends.whisper.hearing import Hearing
 from backends.whisper.pacing import Pace
-from backends.whisper.work import Work
+from backends.whisper.work import Hearing, Work
 
 # A first guess at the windows of a part, until some have been seen: it may be a clip or two minutes of talk.
 FIRST_GUESS_WINDOWS = 8.0

@@ -1,47 +1,20 @@
-"""A window that is to be heard, and the native calls that hear it.
+"""The native calls that hear windows.
 
 If a call on several windows raises, each goes alone, so that only the one at fault fails.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from math import isfinite
-from typing import TYPE_CHECKING
 
 import structlog
 
 from backends.types import ErrorInfo
-from backends.whisper.recognizer import Prepared, Recognizer
-from backends.whisper.window import Asking, Heard, Window
-
-if TYPE_CHECKING:
-    from backends.whisper.work import Work
+from backends.whisper.recognizer import Recognizer
+from backends.whisper.window import Heard
+from backends.whisper.work import Hearing
 
 log = structlog.get_logger(__name__)
 NOT_FINITE = ErrorInfo("non_finite_output", "the model gave a probability that is not finite")
-
-
-@dataclass(eq=False, kw_only=True)
-class Hearing:
-    """A window of a part. `full`: it is heard as if it were 30 seconds long; `depth`: how often it was split;
-    `prepared` once it is."""
-
-    work: "Work"
-    window: Window
-    asking: Asking
-    full: bool = False
-    depth: int = 0
-    prepared: Prepared | None = None
-
-    def again_in_full(self) -> "Hearing":
-        return replace(self, full=True, prepared=None)
-
-    def warmer(self, temperature: float) -> "Hearing":
-        return replace(self, asking=replace(self.asking, temperature=temperature))
-
-    def half(self, window: Window) -> "Hearing":
-        """A part of the window, heard as the window was at first."""
-        return Hearing(work=self.work, window=window, asking=self.work.asking, depth=self.depth + 1)
 
 
 Failure = tuple[Hearing, ErrorInfo]

@@ -1,17 +1,40 @@
 """A part in the backend's hands: the windows that are still to be heard, and what was heard in the others."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from backends.types import Part, Segment, Source, TranscriptResult
-from backends.whisper.hearing import Hearing
 from backends.whisper.opening import Opened, Opening
+from backends.whisper.recognizer import Prepared
 from backends.whisper.segments import milliseconds, segments_of
-from backends.whisper.window import Asking, Heard
+from backends.whisper.window import Asking, Heard, Window
 
 PROGRESS_SECONDS = 0.5  # a part tells how far it is at most that often
 NO_SPEECH = "no_speech"
+
+
+@dataclass(eq=False, kw_only=True)
+class Hearing:
+    """A window of a part. `full`: it is heard as if it were 30 seconds long; `depth`: how often it was split;
+    `prepared` once it is."""
+
+    work: "Work"
+    window: Window
+    asking: Asking
+    full: bool = False
+    depth: int = 0
+    prepared: Prepared | None = None
+
+    def again_in_full(self) -> "Hearing":
+        return replace(self, full=True, prepared=None)
+
+    def warmer(self, temperature: float) -> "Hearing":
+        return replace(self, asking=replace(self.asking, temperature=temperature))
+
+    def half(self, window: Window) -> "Hearing":
+        """A part of the window, heard as the window was at first."""
+        return Hearing(work=self.work, window=window, asking=self.work.asking, depth=self.depth + 1)
 
 
 @dataclass(eq=False, kw_only=True)

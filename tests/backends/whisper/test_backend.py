@@ -330,7 +330,7 @@ def test_a_long_recording_of_more_channels_than_can_be_split_is_refused_at_once(
     assert isinstance(answers(events)[2], Done)
 
 
-def test_only_as_much_is_taken_as_fills_two_batches(tmp_path: Path) -> None:
+def test_only_as_much_is_taken_as_fills_a_batch_and_a_half(tmp_path: Path) -> None:
     samples, _ = long_samples(60)
     path = write_wav(tmp_path / "a.wav", samples)
     feed = ListedFeed([part(n, path) for n in range(40)])

@@ -17,10 +17,9 @@ from backends.whisper.desk import (
     SHORTER,
     Desk,
 )
-from backends.whisper.hearing import Hearing
 from backends.whisper.opening import Opened, Plan
 from backends.whisper.window import RATE, Asking, Window
-from backends.whisper.work import Work
+from backends.whisper.work import Hearing, Work
 
 SIZE = 8
 AT_HAND = ceil(CALLS_AT_HAND * SIZE)
