@@ -7,6 +7,7 @@ from backends.audio.mixing import Mixer, Unmixable
 from backends.whisper.window import RATE, Samples
 
 _DRIFT = 0.1  # seconds by which frames in a row may miss their time stamps: coarse clocks are no gaps
+_USUAL = 0.999  # of a stretch's samples are no louder than what counts as its loudness: a few may be damage
 MARGIN = 0.05  # seconds around the stretch that the resampler's filter may look at
 
 
@@ -59,10 +60,14 @@ class Stretch:
             self.damaged = True
 
     def clean(self) -> None:
-        """Make everything a number in [-1, 1]: float files may hold anything."""
+        """Make everything a number in [-1, 1]: float files may hold anything, also speech that is louder."""
         if not np.isfinite(self.samples).all():
             self.damaged = True
             np.nan_to_num(self.samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if self.samples.max(initial=0.0) > 1.0 or self.samples.min(initial=0.0) < -1.0:
+            usual = float(np.quantile(np.abs(self.samples), _USUAL))
+            if usual > 1.0:
+                self.samples /= usual
         np.clip(self.samples, -1.0, 1.0, out=self.samples)
 
     def _write(self, mixed: Samples) -> None:

@@ -12,6 +12,9 @@ from backends.audio.timeline import Facts, known
 from backends.whisper.window import RATE, Samples
 
 _MOST_SPLIT = 8  # channels that may be had apart
+# Two channels of which one has its poles exchanged are silent when they are mixed. So where the mix is as
+# faint as this, the channels are had apart; the louder one is heard if it has so many times the mix's energy.
+_FAINT, _CANCELLED = 0.01, 100.0
 
 
 class Reader(Stepwise):
@@ -38,27 +41,32 @@ class Reader(Stepwise):
             while not survey.step(0):
                 yield
             facts = survey.facts
-        stretch = self._empty(facts)
-        if stretch.samples.size:
-            yield from self._filled(stretch, facts)
+        stretch = self._empty(facts, split=self._split)
+        yield from self._filled(stretch, facts)
         self.channels = list(stretch.samples)
-        self.damaged = self.damaged or stretch.damaged
+        self.damaged = stretch.damaged
+        if not self._split and facts.channels == 2 and float(abs(stretch.samples).max(initial=0.0)) < _FAINT:
+            apart = self._empty(facts, split=True)
+            yield from self._filled(apart, facts)
+            loudest = max(apart.samples, key=_energy)
+            if _energy(loudest) > _CANCELLED * _energy(stretch.samples[0]):
+                self.channels = [loudest]
 
-    def _empty(self, facts: Facts) -> Stretch:
+    def _empty(self, facts: Facts, *, split: bool) -> Stretch:
         """The stretch before anything is known of it. Raises `InvalidBody` for too many channels."""
-        if self._split and facts.channels > _MOST_SPLIT:
+        if split and facts.channels > _MOST_SPLIT:
             raise invalid_audio(
                 f"it has {facts.channels} channels, of which at most {_MOST_SPLIT} can be transcribed apart"
             )
         end_ms = facts.total_ms if self._end_ms is None else min(self._end_ms, facts.total_ms)
         start = self._start_ms * RATE // 1000
         length = max(0, end_ms * RATE // 1000 - start)
-        return Stretch(
-            start, length, facts.layout if self._split else None, facts.channels if self._split else 1
-        )
+        return Stretch(start, length, facts.layout if split else None, facts.channels if split else 1)
 
     def _filled(self, stretch: Stretch, facts: Facts) -> Iterator[None]:
         """Decode into `stretch`; from the recording's beginning, if one cannot get there by seeking."""
+        if not stretch.samples.size:
+            return
         skip = self._start_ms / 1000 - LEAD
         if facts.steady and skip > 0:
             with Media(self._path) as media:
@@ -69,3 +77,7 @@ class Reader(Stepwise):
                         return
         with Media(self._path) as media:
             yield from Decoding(media, stretch, facts, sought=False).steps()
+
+
+def _energy(samples: Samples) -> float:
+    return float(samples @ samples)

@@ -134,6 +134,23 @@ def test_samples_that_are_no_numbers_are_silence(tmp_path: Path) -> None:
     assert not reading(path, 3000).damaged
 
 
+def test_float_samples_of_any_loudness_are_as_they_sound(tmp_path: Path) -> None:
+    """Whoever makes floats of 16-bit samples may leave them as large."""
+    path = write(tmp_path / "x.wav", sound(4) * 32_768, RATE, "pcm_f32le")
+
+    [samples] = reading(path).channels
+
+    assert np.abs(samples).max() <= 1
+    assert likeness(samples, sound(4))[0] > 0.999
+
+
+@pytest.mark.parametrize(("name", "codec"), [("x.wav", "pcm_s16le"), ("x.mp3", "libmp3lame")])
+def test_channels_that_cancel_each_other_out_are_heard(name: str, codec: str, tmp_path: Path) -> None:
+    path = write(tmp_path / name, np.stack([sound(4), -sound(4)]), RATE, codec)
+
+    assert likeness(read(path), sound(4))[0] > 0.9
+
+
 def test_a_hole_in_the_clock_is_silence(tmp_path: Path) -> None:
     """Recorders stop and go on: what comes after stands where the clock says."""
     path = write(tmp_path / "x.webm", sound(20, rate=48_000), 48_000, "libopus", holes={480_000: 48_000 * 7})
