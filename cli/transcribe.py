@@ -35,7 +35,7 @@ Sources = Annotated[
     list[Path],
     typer.Argument(
         help="Recordings, and folders of them, which are looked through to the bottom.",
-        metavar="SOURCE…",
+        metavar="SOURCE",
         show_default=False,
     ),
 ]
@@ -113,7 +113,7 @@ def transcribe(
         left = found if anew else [one for one in found if not is_done(one, out, wanted)]
         if len(left) < len(found):
             meter.say(f"{counted(len(found) - len(left), 'recording')} already done")
-        _check_model(client.get(f"/v1/models/{model}"))
+        _check(client.get(f"/v1/models/{model}"), asked | rendering)
         run = Run(client, order, meter)
         run.begin(left, anew=anew)
         if wait:
@@ -163,14 +163,24 @@ def _request(
     return asked, rendering
 
 
-def _check_model(model: "Object") -> None:
-    """Refuse a model that is for something else before anything is uploaded for it."""
-    from backends.transcription import TRANSCRIPTIONS
+def _check(model: "Object", body: "Object") -> None:
+    """Refuse a model that is for something else, and what it cannot do, before anything is uploaded."""
+    import orjson
+
+    from backends.errors import InvalidBody
+    from backends.spoken_languages import check_languages
+    from backends.transcription import TRANSCRIPTIONS, parse_request
 
     if TRANSCRIPTIONS not in model.get("endpoints", [TRANSCRIPTIONS]):
         raise CommandFailed(
             f"the model {model['id']} does not transcribe; 'batchyard models list' has others"
         )
+    try:
+        request = parse_request(orjson.dumps(body), TRANSCRIPTIONS, attached=True)
+        if (known := model.get("languages")) is not None:
+            check_languages(request.task, request.language, known, translates=True)
+    except InvalidBody as error:
+        raise CommandFailed(f"{error} ({error.code})") from None
 
 
 def _work(window: str | None, timezone: str | None, webhook_url: str | None) -> "Object":

@@ -180,15 +180,16 @@ class Run:
         done = counts["completed"] + counts["failed"]
         self._meter.update(
             audio["done_seconds"],
-            self._foreseen(audio["known_seconds"]),
+            self._foreseen(audio, alone=counts["total"] == 1),
             note=note_of(job),
             aside=f"{done:,} of {counted(counts['total'], 'recording')}",
         )
 
-    def _foreseen(self, known: float) -> float | None:
+    def _foreseen(self, audio: Object, *, alone: bool) -> float | None:
         """About how many seconds there are in all: by the seconds per byte of those that are done, as long as
-        the service has not opened the others."""
+        the service has not opened the others. Of one recording that is `alone` it is known once it is cut."""
+        known: float = audio["known_seconds"]
         done, total = self._sizes
-        if not done or not self.tally.seconds:
-            return None
-        return max(known, self.tally.seconds * total / done)
+        if done and self.tally.seconds:
+            return max(known, self.tally.seconds * total / done)
+        return known if alone and known > audio["done_seconds"] else None

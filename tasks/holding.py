@@ -23,8 +23,8 @@ class HeldChunk:
     """A chunk that we hold. `open` are the keys of its unfinished parts, `rows` results not yet recorded,
     `cpu_ms` what computing took of a core and is not recorded yet. `news` are pieces of results to come, each
     with its part's number, that followers are still to be told. `under_way` is how far open parts are, in the
-    unit of `Progress`; `told_units` and `told_at` are what of that was told last. `leaving`: nothing more of it
-    is fed."""
+    unit of `Progress`; `told_units` and `told_at` are what of that was told last. `leaving`: nothing more of
+    it is fed."""
 
     claim: Claim
     open: set[int] = field(default_factory=set)

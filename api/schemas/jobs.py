@@ -40,8 +40,8 @@ class Outlook(msgspec.Struct, kw_only=True):
 
 
 class AudioProgress(msgspec.Struct, kw_only=True):
-    """Seconds of recordings: that are heard, and that are known of. The length of a recording is known once it
-    has been opened."""
+    """Seconds of recordings: that are heard, and that are known of. The length of a recording is known once
+    it has been opened."""
 
     done_seconds: float
     known_seconds: float

@@ -9,7 +9,8 @@ from backends.registry import FAMILIES
 
 
 class ModelObject(msgspec.Struct, kw_only=True):
-    """`status` and what follows are ours; the official client keeps them as extra fields."""
+    """`status` and what follows are ours; the official client keeps them as extra fields. `languages`: those
+    that the spec says it transcribes, by code; None where the spec says none."""
 
     id: str
     object: Literal["model"] = "model"
@@ -20,6 +21,7 @@ class ModelObject(msgspec.Struct, kw_only=True):
     family: str | None
     runtime: str | None
     endpoints: tuple[str, ...]
+    languages: list[str] | None
     aliases: tuple[str, ...]
     description: str
     license: str
@@ -50,6 +52,7 @@ def model_object(state: ModelState) -> ModelObject:
         family=spec.family if spec else None,
         runtime=spec.runtime if spec else None,
         endpoints=family.endpoints if family else (),
+        languages=spec.options.get("languages") if spec else None,
         aliases=spec.aliases if spec else (),
         description=spec.description if spec else "",
         license=spec.license if spec else "",

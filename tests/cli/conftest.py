@@ -62,3 +62,27 @@ def open_home(open_folder: Path) -> Iterator[Path]:
     home.chmod(0o711)
     yield home
     shutil.rmtree(home)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four recordings, one below, and what is none."""
+    folder = tmp_path / "recordings"
+    for name, text in {
+        "talk.mp3": "a talk",
+        "week 7/Übung.WAV": "an exercise",
+        "week 7/note.m4a": "a note",
+        "zoo.flac": "a zoo",
+        "read me.txt": "no recording",
+        ".hidden.mp3": "not to be seen",
+    }.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def written(out: Path) -> set[str]:
+    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} - {
+        ".batchyard-transcribe.json"
+    }

@@ -12,39 +12,15 @@ from typing import Any
 import pytest
 
 from cli import client
-from tests.cli.conftest import Outcome, Run
+from tests.cli.conftest import Outcome, Run, written
 from tests.fixtures.fake_service import FakeService
 
 ENDPOINT = "/v1/audio/transcriptions"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Four recordings, one below, and what is none."""
-    folder = tmp_path / "recordings"
-    for name, text in {
-        "talk.mp3": "a talk",
-        "week 7/Übung.WAV": "an exercise",
-        "week 7/note.m4a": "a note",
-        "zoo.flac": "a zoo",
-        "read me.txt": "no recording",
-        ".hidden.mp3": "not to be seen",
-    }.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
-
-
 def lines_of(service: FakeService) -> list[dict[str, Any]]:
     """The lines of the newest job."""
     return list(service.bodies.values())[-1]
-
-
-def written(out: Path) -> set[str]:
-    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} - {
-        ".batchyard-transcribe.json"
-    }
 
 
 # --- what comes out -----------------------------------------------------------------------------------
@@ -102,65 +78,6 @@ def test_a_window_is_in_the_time_of_this_machine(
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     assert run("transcribe", folder, "-o", tmp_path, "--window", "22:00-06:00").code == 0
     assert service.work["timezone"] == "Asia/Tokyo"
-
-
-def test_recordings_of_one_name_keep_their_endings(run: Run, service: FakeService, tmp_path: Path) -> None:
-    for name in ("talk.mp3", "talk.wav", "other/talk.mp3"):
-        path = tmp_path / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
-    out = tmp_path / "out"
-
-    assert run("transcribe", tmp_path / "in", tmp_path / "in/other", "-o", out, "-f", "txt").code == 0
-
-    assert written(out) == {"talk.mp3.txt", "talk.wav.txt", "other/talk.txt"}
-
-
-def test_a_recording_is_not_taken_for_another_of_its_name_that_was_transcribed_before(
-    run: Run, service: FakeService, tmp_path: Path
-) -> None:
-    """Recorders name so: each day begins with rec001. Both were recorded before either was transcribed."""
-    for day in ("monday", "tuesday"):
-        (tmp_path / day).mkdir()
-        (tmp_path / day / "rec001.mp3").write_text(day)
-    out = tmp_path / "out"
-    assert run("transcribe", tmp_path / "monday", "-o", out, "-f", "txt").code == 0
-
-    for done in range(2):
-        told = run("transcribe", tmp_path / "tuesday", "-o", out, "-f", "txt")
-        assert ("1 recording already done" in told.err) == bool(done)
-    assert (out / "rec001.txt").read_text() == "text of monday"
-    assert (out / "rec001 2.txt").read_text() == "text of tuesday"
-
-    (tmp_path / "monday").rename(tmp_path / "moved")
-    assert "already done" in run("transcribe", tmp_path / "moved", "-o", out, "-f", "txt").err
-
-
-def test_links_that_lead_in_circles_and_what_is_no_file_are_said_and_left_out(
-    run: Run, service: FakeService, folder: Path, tmp_path: Path
-) -> None:
-    (folder / "one.wav").symlink_to("two.wav")
-    (folder / "two.wav").symlink_to("one.wav")
-    (folder / "week 7/up").symlink_to("..")
-    (folder / "gone.wav").symlink_to("nowhere")
-    os.mkfifo(folder / "pipe.wav")
-
-    done = run("transcribe", folder, "-o", tmp_path / "out", "-f", "txt")
-
-    assert done.code == 0, done.err
-    assert len(written(tmp_path / "out")) == 4
-    for name, why in {
-        "one.wav": "Too many levels",
-        "gone.wav": "No such file",
-        "pipe.wav": "no file",
-    }.items():
-        assert f"skipped {folder / name}: " in done.err
-        assert why in done.err
-    named = run("transcribe", folder / "one.wav", "-o", tmp_path / "out")
-    assert (named.code, named.err) == (
-        1,
-        f"batchyard: {folder / 'one.wav'}: Too many levels of symbolic links\n",
-    )
 
 
 def test_a_recording_that_fails_is_named_and_the_others_are_written(
@@ -277,6 +194,17 @@ def test_without_waiting_the_job_is_named_and_the_same_command_fetches(
     assert "s of audio/s" not in morning.err  # nobody has watched them being computed
 
 
+def test_how_much_is_left_of_a_single_recording_is_known_once_it_is_cut(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.progress.LINE_SECONDS", 0.0)
+    run("transcribe", folder / "talk.mp3", "-o", tmp_path, "--no-wait")
+    service.jobs["job_0000"]["audio"] = {"done_seconds": 90.0, "known_seconds": 3600.0}
+    service.polls_until_done = 3
+    told = run("transcribe", folder / "talk.mp3", "-o", tmp_path)
+    assert "transcribing: 0 of 1 recording, 90 of 3,600 s of audio" in told.err
+
+
 def test_what_was_not_reached_is_submitted_again_and_what_is_at_fault_is_not(
     run: Run, service: FakeService, folder: Path, tmp_path: Path
 ) -> None:
@@ -364,6 +292,20 @@ def test_a_model_for_something_else_costs_no_upload(
     assert "POST /v1/files" not in service.asked
 
 
+def test_a_language_that_the_model_does_not_know_costs_no_upload(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path
+) -> None:
+    service.answers["GET /v1/models/english"] = {"id": "english", "languages": ["en"]}
+    for language, why in {
+        "de": "the model does not know 'de'; it knows en (unsupported_language)",
+        "German": "'language' must be a code such as en (invalid_value)",
+    }.items():
+        done = run("transcribe", folder, "-o", tmp_path, "-m", "english", "--language", language)
+        assert (done.code, why in done.err) == (1, True), done.err
+    assert "POST /v1/files" not in service.asked
+    assert run("transcribe", folder, "-o", tmp_path, "-m", "english", "--language", "en-GB").code == 0
+
+
 def test_an_output_folder_that_cannot_be_written_costs_no_upload(
     run: Run, service: FakeService, folder: Path, tmp_path: Path
 ) -> None:
@@ -371,15 +313,6 @@ def test_an_output_folder_that_cannot_be_written_costs_no_upload(
     done = transcribed(run, folder, tmp_path / "out")
     assert (done.code, "Not a directory" in done.err) == (1, True)
     assert "POST /v1/files" not in service.asked
-
-
-def test_an_unreadable_recording_is_left_out(
-    run: Run, service: FakeService, folder: Path, tmp_path: Path
-) -> None:
-    (folder / "gone.mp3").symlink_to(tmp_path / "nowhere")
-    done = transcribed(run, folder, tmp_path / "out")
-    assert "gone.mp3" in done.err
-    assert len(written(tmp_path / "out")) == 4
 
 
 def test_a_damaged_book_is_not_overwritten(
