@@ -2,7 +2,6 @@
 
 import http.server
 import socket
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from store import db, leadership, slots
 from store.deliveries import DELIVERER
 from tasks.slots import boot_id
 from tests.cli.conftest import Outcome, Run
+from tests.fixtures.serving import serving
 from tests.fixtures.stack import Stack
 
 Check = Callable[..., Outcome]
@@ -95,12 +95,8 @@ class Answering(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def answering() -> Iterator[http.server.HTTPServer]:
-    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving(http.server.HTTPServer(("127.0.0.1", 0), Answering)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_the_api_is_there_while_it_is_ready(

@@ -4,7 +4,6 @@ import asyncio
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from tasks.outgoing import AddressGuard, GuardedTransport, Resolve, UrlRefused
+from tests.fixtures.serving import serving
 
 PUBLIC = "93.184.216.34"
 LOOPBACK = "127.0.0.0/8"
@@ -153,12 +153,8 @@ class Recorder(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver() -> Iterator[HTTPServer]:
     handler = type("Handler", (Recorder,), {"seen": []})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with serving(HTTPServer(("127.0.0.1", 0), handler)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def get(url: str, guard: AddressGuard, verify: ssl.SSLContext | bool = True) -> httpx.Response:
