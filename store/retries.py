@@ -46,12 +46,13 @@ WITH first AS (
     SELECT (SELECT count(*) FROM again)::int AS items, (SELECT count(*) FROM part)::int AS more
 ), job AS (
     INSERT INTO job (suffix, view, project_id, key_id, endpoint, family, model, cores, lane, priority,
-                     completion_window, deadline, run_window, timezone, window_open, output_expires_seconds,
-                     meta, retry_of, webhook_url, state, ready, items, parts, note)
+                     expected_seconds, streamed, completion_window, deadline, run_window, timezone,
+                     window_open, output_expires_seconds, meta, retry_of, webhook_url, state, ready, items,
+                     parts, note)
     SELECT %(suffix)s, CASE view WHEN 'batch' THEN 'batch' ELSE 'job' END, project_id, %(key_id)s, endpoint,
-           %(family)s, %(model)s, %(cores)s, lane, %(priority)s, completion_window,
-           now() + make_interval(secs => %(deadline_seconds)s::float8), run_window, timezone,
-           run_window IS NULL, output_expires_seconds, meta, id, webhook_url, 'queued',
+           %(family)s, %(model)s, %(cores)s, lane, %(priority)s, expected_seconds, streamed,
+           completion_window, now() + make_interval(secs => %(deadline_seconds)s::float8),
+           run_window, timezone, run_window IS NULL, output_expires_seconds, meta, id, webhook_url, 'queued',
            run_window IS NULL AND NOT EXISTS (SELECT FROM model_pause WHERE model_pause.model = %(model)s),
            size.items, size.items + size.more,
            'waits for its window ' || run_window || ' (' || timezone || ')'

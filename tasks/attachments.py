@@ -72,7 +72,7 @@ def _read(body: bytes, claim: Claim, spec: ModelSpec) -> TranscriptionRequest | 
         request = transcription.parse_part(body, claim.endpoint, model=spec.name, defaults=spec.defaults)
     except InvalidBody as error:
         return ErrorInfo(error.code, error.message, error.param)
-    if request.stream and claim.view != "call":
+    if request.stream and not claim.streamed:  # a retry of a streamed call is a job
         message = "'stream' is for single calls: an item of a job or a batch has no reply of its own"
         return ErrorInfo("invalid_value", message, "stream")
     return request

@@ -95,6 +95,16 @@ def test_large_items_are_repeated_whole_as_they_were_submitted(
     assert take(default_size=9).hi == 4
 
 
+def test_a_call_is_repeated_as_the_long_and_streamed_one_that_it_was(
+    conn: Conn, new_job: Callable[..., int], retry: Callable[..., JobRow | None]
+) -> None:
+    call = new_job(1, view="call", lane="interactive", expected_seconds=600.0, streamed=True)
+    end(conn, call)
+    job = retry(call)
+    assert job is not None
+    assert (job.view, job.lane, job.expected_seconds, job.streamed) == ("job", "interactive", 600.0, True)
+
+
 def test_there_is_nothing_to_repeat_of_what_succeeded_or_goes_on(
     conn: Conn, new_job: Callable[..., int], take: Callable[..., Claim], retry: Callable[..., JobRow | None]
 ) -> None:
