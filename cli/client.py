@@ -159,6 +159,8 @@ def _check(response: httpx.Response) -> None:
         message, code = str(error["message"]), error.get("code")
     except (ValueError, LookupError, TypeError):
         message, code = response.reason_phrase or "error", None
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        message += " Name one with --api-key or BATCHYARD_API_KEY."
     label = f"{code}, {response.status_code}" if code else str(response.status_code)
     if code == "service_unavailable" or (code is None and response.status_code in (502, 503, 504)):
         raise ServiceUnreachable(f"{response.url.host} answers, but cannot serve: {message} ({label})")

@@ -158,6 +158,7 @@ def test_a_key_is_sent_and_a_missing_one_is_explained(
     service.key = "sk-right"
     done = run("embed", "-", stdin=b"a")
     assert (done.code, "invalid_api_key" in done.err) == (1, True)
+    assert "--api-key or BATCHYARD_API_KEY" in done.err
     monkeypatch.setenv("BATCHYARD_API_KEY", "sk-right")
     assert run("embed", "-", stdin=b"a").code == 0
 
