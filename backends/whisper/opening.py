@@ -16,6 +16,7 @@ from backends.audio.survey import Survey
 from backends.errors import InvalidBody
 from backends.transcription import Stretch
 from backends.whisper import stretches
+from backends.whisper.loudness import audible
 from backends.whisper.speech import spans_of
 from backends.whisper.vad import Vad
 from backends.whisper.window import RATE, Samples, Window
@@ -128,7 +129,7 @@ class Opener:
         return sorted(windows, key=lambda window: window.start), [DAMAGED] * reader.damaged
 
     def _windows(self, samples: Samples, start: int, channel: int | None) -> Iterator[Window]:
-        spans = spans_of(self.vad.probabilities(samples), len(samples), start)
+        spans = spans_of(self.vad.probabilities(audible(samples)), len(samples), start)
         for window in cut(samples, start, spans, self.window_seconds, channel):
             yield replace(window, samples=window.samples.copy())  # so that the stretch can go
 

@@ -6,7 +6,7 @@ moved to a pause near it.
 
 from itertools import pairwise
 
-from backends.whisper.loudness import quietest
+from backends.whisper.loudness import audible, quietest
 from backends.whisper.speech import spans_of
 from backends.whisper.vad import Vad
 from backends.whisper.window import RATE, Samples
@@ -44,7 +44,7 @@ def best_cut(vad: Vad, samples: Samples, region_start_ms: int) -> int:
 
 
 def _pauses(vad: Vad, samples: Samples) -> list[tuple[int, int]]:
-    spans = spans_of(vad.probabilities(samples), len(samples))
+    spans = spans_of(vad.probabilities(audible(samples)), len(samples))
     edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(samples)]
     gaps = list(pairwise(edges))[::2]
     return [

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from backends.whisper.loudness import STEP, WIDTH, quietest
+from backends.whisper.loudness import MOST_RAISED, RAISED, STEP, WIDTH, audible, quietest
 from backends.whisper.window import RATE
 
 
@@ -37,3 +37,15 @@ def test_of_two_equal_places_the_nearer_to_the_middle_is_taken() -> None:
 def test_a_range_that_is_too_short_has_its_middle() -> None:
     assert quietest(noise(1), 100, 100 + WIDTH) == 100 + WIDTH // 2
     assert quietest(noise(1), 7, 7) == 7
+
+
+def test_what_is_quiet_is_raised_within_bounds_and_all_else_stays_as_it_is() -> None:
+    loud = noise(1)
+    assert audible(loud) is loud
+    quiet, faint = audible(loud * np.float32(0.01)), audible(loud * np.float32(1e-6))
+    assert np.abs(quiet).max() == np.float32(RAISED)
+    np.testing.assert_allclose(quiet, loud * (RAISED / np.abs(loud).max()), rtol=1e-5)
+    np.testing.assert_allclose(faint, loud * 1e-6 * MOST_RAISED, rtol=1e-5)
+    assert quiet.dtype == np.float32
+    assert not audible(np.zeros(RATE, np.float32)).any()
+    assert not len(audible(np.zeros(0, np.float32)))
