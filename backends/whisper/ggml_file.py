@@ -123,7 +123,7 @@ def read_ggml(path: Path) -> GgmlFile:
     if cursor.number("<I") != MAGIC:
         raise cursor.broken("it is no model of whisper.cpp in ggml form")
     sizes = _read_sizes(cursor)
-    cursor.skip(_filters_bytes(cursor, sizes))
+    _check_filters(cursor, sizes)
     vocabulary = _read_vocabulary(cursor, sizes)
     _check_tensors(cursor, sizes)
     return GgmlFile(sizes=sizes, vocabulary=vocabulary)
@@ -176,11 +176,13 @@ def _read_sizes(cursor: "_Cursor") -> Sizes:
     return sizes
 
 
-def _filters_bytes(cursor: "_Cursor", sizes: Sizes) -> int:
+def _check_filters(cursor: "_Cursor", sizes: Sizes) -> None:
     bands, bins = cursor.number("<i"), cursor.number("<i")
     if (bands, bins) != (sizes.mels, FOURIER_SIZE // 2 + 1):
         raise cursor.broken(f"mel filters of {bands} bands and {bins} bins do not fit")
-    return 4 * bands * bins
+    values = np.frombuffer(cursor.take(4 * bands * bins), "<f4")
+    if not ((values >= 0) & (values <= 1)).all():  # also what is no number, on which whisper.cpp crashes
+        raise cursor.broken("mel filters are numbers from 0 to 1")
 
 
 def _read_vocabulary(cursor: "_Cursor", sizes: Sizes) -> list[bytes]:

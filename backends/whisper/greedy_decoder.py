@@ -8,13 +8,15 @@ what is heard in it does not depend on its company. Rows that have ended leave o
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import msgspec
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
 from backends.bert.json_files import read_object
+from backends.errors import LoadFailed
 from backends.whisper.compiled import compile_graph, offered_precisions
 from backends.whisper.ct2_decoder import Decoded
 from backends.whisper.decoder_graph import MASKED, Head, build_cross, build_step
@@ -56,7 +58,7 @@ class GreedyDecoder:
             return compile_graph(name, build, weights, folder, threads, "int8")
 
         config = read_object(folder / CONFIG) if (folder / CONFIG).exists() else {}
-        listed = ([token for token in config.get(name, []) if token >= 0] for name in SUPPRESSED)
+        listed = (_listed(config, name, weights.shape.vocabulary) for name in SUPPRESSED)
         return cls(
             compiled("cross", partial(build_cross, weights, kept)),
             compiled("step", partial(build_step, weights, kept, heads)),
@@ -107,6 +109,19 @@ class GreedyDecoder:
     def _no_speech(self, logits: Array) -> Array:
         token = self._vocabulary.no_speech
         return np.asarray(np.exp(logits[:, token] - logits.max(axis=1)) / _sums(logits))
+
+
+def _listed(config: dict[str, Any], name: str, vocabulary: int) -> list[int]:
+    """The tokens under a name of the config; what is negative stands for others that are suppressed anyway.
+    Raises `LoadFailed`."""
+    try:
+        tokens = msgspec.convert(config.get(name) or [], list[int])
+    except msgspec.ValidationError:
+        tokens = [vocabulary]
+    if max(tokens, default=0) >= vocabulary:
+        message = f"{CONFIG}: {name} must list tokens of the model by number"
+        raise LoadFailed(message, code="model_load_failed")
+    return [token for token in tokens if token >= 0]
 
 
 class _Run:

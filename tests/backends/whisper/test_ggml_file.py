@@ -91,6 +91,13 @@ def test_what_is_no_ggml_file_is_refused(tmp_path: Path, data: bytes, said: str)
     assert said in refusal(tmp_path, data)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1e30])
+def test_mel_filters_that_would_crash_native_code_are_refused(tmp_path: Path, whole: bytes, value: float):
+    at = FILTERS_AT + 8 + 500 * 4
+    said = refusal(tmp_path, whole[:at] + struct.pack("<f", value) + whole[at + 4 :])
+    assert "mel filters are numbers from 0 to 1" in said
+
+
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(LoadFailed, match=r"has no other\.bin"):
         read_ggml(tmp_path / "other.bin")

@@ -1,5 +1,6 @@
 """Our decoder, against CTranslate2's in float32 on real speech; a window's company makes no difference."""
 
+import json
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backends.errors import LoadFailed
 from backends.whisper.ct2_decoder import Decoded, Decoder, open_model
 from backends.whisper.ct2_recognizer import CTranslate2Recognizer
 from backends.whisper.greedy_decoder import GreedyDecoder, most_probable
@@ -121,6 +123,14 @@ def _tiny(folder: Path, *, never: list[int], not_first: list[int] | None = None)
         f'{{"suppress_ids": {[-1, *never]}, "suppress_ids_begin": {not_first or []}}}'
     )
     return GreedyDecoder.load(Weights.read(folder), Vocabulary.read(folder), HEADS, folder, 1)
+
+
+@pytest.mark.parametrize("tokens", [[10**9], ["a"], "all", {"1": 2}])
+def test_suppressed_tokens_that_the_model_does_not_have_are_refused(tmp_path: Path, tokens: object):
+    write_tiny_whisper(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"suppress_ids": [-1], "suppress_ids_begin": tokens}))
+    with pytest.raises(LoadFailed, match="config.json: suppress_ids_begin"):
+        GreedyDecoder.load(Weights.read(tmp_path), Vocabulary.read(tmp_path), HEADS, tmp_path, 1)
 
 
 def test_of_equals_the_first_is_taken_with_its_probability():
