@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -72,10 +73,13 @@ class Blobs:
     def sweep(self) -> int:
         """Deletes what writers that died left behind, after a day; how many."""
         before = time.time() - ABANDONED_SECONDS
-        abandoned = [path for path in self._unfinished.glob("*") if path.stat().st_mtime < before]
-        for path in abandoned:
-            path.unlink(missing_ok=True)
-        return len(abandoned)
+        swept = 0
+        for path in self._unfinished.glob("*"):
+            with suppress(FileNotFoundError):  # its writer is done meanwhile
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    swept += 1
+        return swept
 
     @property
     def _unfinished(self) -> Path:

@@ -75,14 +75,15 @@ class Retention:
         return any(jobs.values())
 
     def _prune_blobs(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
-        names = files.expired(conn) + uploads.expired(conn) + attachments.expired(conn)
-        size = sum(self._blobs.delete(name) for name in names)
-        pruned.files += len(names)
-        pruned.bytes += size
-        swept = self._blobs.sweep()
-        if names or swept:
-            log.info("blobs.pruned", expired=len(names), bytes=size, abandoned=swept)
-        return bool(names)
+        files_before, bytes_before = pruned.files, pruned.bytes
+        for expired in (files.expired, uploads.expired, attachments.expired):
+            for name in expired(conn):  # whose rows are gone: before anything else is asked, which may fail
+                pruned.bytes += self._blobs.delete(name)
+                pruned.files += 1
+        count, size, swept = pruned.files - files_before, pruned.bytes - bytes_before, self._blobs.sweep()
+        if count or swept:
+            log.info("blobs.pruned", expired=count, bytes=size, abandoned=swept)
+        return count > 0
 
     def _prune_events(self, conn: psycopg.Connection, pruned: Pruning) -> bool:
         kept = self._keep_events_seconds

@@ -86,6 +86,17 @@ def test_what_a_dead_writer_left_is_swept_after_a_day(tmp_path: Path) -> None:
     dead.abort()
 
 
+def test_a_writer_that_is_done_while_others_are_swept_is_no_error(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    dead = blobs.create()
+    (oldest,) = files_in(tmp_path)
+    os.utime(oldest, (0, 0))
+    (oldest.parent / "0").symlink_to("gone")  # is listed, and is not there
+    assert blobs.sweep() == 1
+    assert files_in(tmp_path) == []
+    dead.abort()
+
+
 def test_blobs_lie_in_the_home_or_where_the_url_says(tmp_path: Path) -> None:
     at_home = open_blobs(Settings(home=tmp_path)).create().commit()
     assert (tmp_path / "blobs" / at_home.name[:2] / at_home.name).is_file()

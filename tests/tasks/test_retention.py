@@ -6,7 +6,9 @@ import psycopg
 import pytest
 
 from configs.settings import Settings
+from store import attachments
 from store.blobs import open_blobs
+from store.errors import DatabaseUnavailable
 from tasks.retention import Pruning, Retention
 from tests.tasks.slot import settings_for, submit, text
 
@@ -48,6 +50,24 @@ def test_a_preview_is_what_pruning_deletes(settings: Settings, database_url: str
         assert ids(conn, "webhook_event") == ["evt_unsent", "evt_young"]
         assert ids(conn, "file") == ["file-young"]
         assert len(ids(conn, "job")) == 1
+
+
+def test_no_blob_is_left_behind_where_the_database_goes_away_between(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(conn: object) -> list[str]:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(attachments, "expired", away)
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        blobs = open_blobs(settings)
+        writer = blobs.create()
+        blob = writer.commit().name
+        _insert_file(conn, "file-old", blob, 0, "-1 s")
+        with pytest.raises(DatabaseUnavailable):
+            Retention(settings, blobs).prune(conn)
+        assert ids(conn, "file") == []
+        assert not blobs.path(blob).exists()
 
 
 def test_what_is_kept_for_ever_is_not_counted(settings: Settings, database_url: str) -> None:
