@@ -35,7 +35,7 @@ def media_errors() -> Iterator[None]:
     itself cannot be had."""
     try:
         yield
-    except (av.error.FileNotFoundError, av.error.PermissionError) as error:
+    except (FileNotFoundError, PermissionError) as error:  # FFmpeg's are of these kinds
         raise PartFailed(f"The recording cannot be read: {error.strerror}", code="engine_error") from error
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # the latter: none of our formats
         raise invalid_audio("it is not a recording, or damaged") from error

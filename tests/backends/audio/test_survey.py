@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from backends.errors import InvalidBody
+from backends.audio.survey import Survey
+from backends.errors import InvalidBody, PartFailed
 from backends.whisper.window import RATE
 from tests.fixtures.recordings import likeness, read, reading, sound, surveyed, write, write_video
 
@@ -24,6 +25,17 @@ def refusal(path: Path) -> tuple[str, str]:
     assert str(path.parent) not in refused.value.message
     assert refused.value.status == 400
     return refused.value.code, refused.value.message
+
+
+def test_a_file_that_goes_while_it_is_surveyed_is_no_fault_of_the_caller(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.wav", sound(2), RATE, "pcm_s16le")
+    survey = Survey(str(path))
+    assert not survey.step(0)
+    path.unlink()
+
+    with pytest.raises(PartFailed) as failed:
+        survey.step(60)
+    assert str(tmp_path) not in failed.value.message
 
 
 # --- cut off ------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def _tiny(folder: Path, *, never: list[int], not_first: list[int] | None = None)
 def test_suppressed_tokens_that_the_model_does_not_have_are_refused(tmp_path: Path, tokens: object):
     write_tiny_whisper(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"suppress_ids": [-1], "suppress_ids_begin": tokens}))
-    with pytest.raises(LoadFailed, match="config.json: suppress_ids_begin"):
+    with pytest.raises(LoadFailed, match="suppress_ids_begin must list tokens"):
         GreedyDecoder.load(Weights.read(tmp_path), Vocabulary.read(tmp_path), HEADS, tmp_path, 1)
 
 
