@@ -2,7 +2,7 @@
 the rest as a new one, and follows them all."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from cli.transcription_job import items_of, submit, upload_all
 from cli.watch import FINAL, FIRST_POLL_SECONDS, LAST_POLL_SECONDS, Patience, complaints, note_of
 
 _RATE_SECONDS = 120.0  # a long recording is done in parts of two minutes
+_NO_AUDIO = {"done_seconds": 0.0, "known_seconds": 0.0}
 
 WARNINGS = {
     "truncated_input": "it was cut off: transcribed as far as it goes",
@@ -71,6 +72,7 @@ class Run:
         self._meter = meter
         self._open: list[Collecting] = []
         self._sizes = (0, 0)  # bytes of the recordings that are done, and of all
+        self._settled = 0.0  # seconds of audio of those that had been done when we began to follow
 
     def begin(self, recordings: Sequence[Recording], *, anew: bool = False) -> None:
         """Take what earlier jobs have, and submit what none has. `anew`: submit everything."""
@@ -100,18 +102,20 @@ class Run:
         failed as a whole."""
         self._meter.stage("transcribing", "s of audio", rate_seconds=_RATE_SECONDS)
         patience, pause = Patience(self._client, self._meter), FIRST_POLL_SECONDS
+        self._settled = self.tally.seconds
+        jobs: dict[str, Object] = {}  # as they were seen last
         while self._open:
             for collecting in list(self._open):
                 job = patience.get(f"/v1/jobs/{collecting.job_id}")
                 if job is None:
                     continue
+                jobs[collecting.job_id] = job
                 self._take(collecting, job)
                 if job["status"] in FINAL:
                     self._open.remove(collecting)
                     self._conclude(collecting, job)
-                elif collecting is self._open[0]:
-                    self._show(job)
             if self._open:
+                self._show(jobs)
                 time.sleep(pause)
                 pause = min(pause * 1.5, LAST_POLL_SECONDS)
 
@@ -174,22 +178,26 @@ class Run:
             if recording.path not in answered:
                 self.tally.unfinished[recording.path] = f"{collecting.job_id} is {job['status']}"
 
-    def _show(self, job: Object) -> None:
-        counts = job["request_counts"]
-        audio = job.get("audio") or {"done_seconds": 0.0, "known_seconds": 0.0}
-        done = counts["completed"] + counts["failed"]
+    def _show(self, jobs: Mapping[str, Object]) -> None:
+        if self._open[0].job_id not in jobs:  # the service is away
+            return
+        counts = [job["request_counts"] for job in jobs.values()]
+        done = sum(count["completed"] + count["failed"] for count in counts)
+        total = sum(count["total"] for count in counts)
+        audio = [job.get("audio") or _NO_AUDIO for job in jobs.values()]
+        heard, known = (sum(one[name] for one in audio) for name in _NO_AUDIO)
         self._meter.update(
-            audio["done_seconds"],
-            self._foreseen(audio, alone=counts["total"] == 1),
-            note=note_of(job),
-            aside=f"{done:,} of {counted(counts['total'], 'recording')}",
+            heard,
+            self._foreseen(heard, known, alone=total == 1),
+            note=note_of(jobs[self._open[0].job_id]),
+            aside=f"{done:,} of {counted(total, 'recording')}",
         )
 
-    def _foreseen(self, audio: Object, *, alone: bool) -> float | None:
-        """About how many seconds there are in all: by the seconds per byte of those that are done, as long as
-        the service has not opened the others. Of one recording that is `alone` it is known once it is cut."""
-        known: float = audio["known_seconds"]
+    def _foreseen(self, heard: float, known: float, *, alone: bool) -> float | None:
+        """About how many seconds there are to be heard in all: by the seconds per byte of what is done, as
+        long as the service has not opened the others. Of one recording that is `alone` it is known once it
+        is cut."""
         done, total = self._sizes
         if done and self.tally.seconds:
-            return max(known, self.tally.seconds * total / done)
-        return known if alone and known > audio["done_seconds"] else None
+            return max(known, self.tally.seconds * total / done - self._settled)
+        return known if alone and known > heard else None

@@ -205,6 +205,25 @@ def test_how_much_is_left_of_a_single_recording_is_known_once_it_is_cut(
     assert "transcribing: 0 of 1 recording, 90 of 3,600 s of audio" in told.err
 
 
+def test_what_is_left_is_foreseen_without_what_had_been_done_and_over_all_jobs(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the morning: a job that has ended, one that goes on, and a recording that has come in since. They have
+    as many bytes each; one that is done has a minute."""
+    monkeypatch.setattr("cli.progress.LINE_SECONDS", 0.0)
+    sources = [tmp_path / name for name in ("first.mp3", "second.mp3", "third.mp3")]
+    for path in sources:
+        path.write_text(path.name[:4])
+    run("transcribe", sources[0], "-o", tmp_path, "--no-wait")
+    service.polls_until_done = 0
+    service.poll("job_0000")  # it ends
+    run("transcribe", sources[1], "-o", tmp_path, "--no-wait")
+    service.polls_until_done = 4
+    told = run("transcribe", *sources, "-o", tmp_path)
+    assert told.code == 0, told.err
+    assert "transcribing: 0 of 2 recordings, 0 of 120 s of audio" in told.err
+
+
 def test_what_was_not_reached_is_submitted_again_and_what_is_at_fault_is_not(
     run: Run, service: FakeService, folder: Path, tmp_path: Path
 ) -> None:
