@@ -208,8 +208,8 @@ def test_how_much_is_left_of_a_single_recording_is_known_once_it_is_cut(
 def test_what_is_left_is_foreseen_without_what_had_been_done_and_over_all_jobs(
     run: Run, service: FakeService, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the morning: a job that has ended, one that goes on, and a recording that has come in since. They have
-    as many bytes each; one that is done has a minute."""
+    """In the morning: a job that has ended, one that goes on, and a recording that has come in since. They
+    have as many bytes each; one that is done has a minute."""
     monkeypatch.setattr("cli.progress.LINE_SECONDS", 0.0)
     sources = [tmp_path / name for name in ("first.mp3", "second.mp3", "third.mp3")]
     for path in sources:
