@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from backends.transcription import Format
     from cli.client import Object
     from cli.progress import Meter
+    from cli.recordings import Recording
     from cli.transcription_run import Run, Tally
 
 
@@ -115,7 +116,7 @@ def transcribe(
             meter.say(f"{counted(len(found) - len(left), 'recording')} already done")
         _check(client.get(f"/v1/models/{model}"), asked | rendering)
         run = Run(client, order, meter)
-        run.begin(left, anew=anew)
+        _begin(run, meter, left, anew=anew)
         if wait:
             _follow(run, meter)
         elif not as_json:
@@ -127,6 +128,16 @@ def transcribe(
     if wait or run.tally.failed:
         typer.echo(_summary(run.tally, seconds), err=True)
     raise typer.Exit(ExitCode.INCOMPLETE if run.tally.failed or run.tally.unfinished else ExitCode.OK)
+
+
+def _begin(run: "Run", meter: "Meter", left: "Sequence[Recording]", *, anew: bool) -> None:
+    try:
+        run.begin(left, anew=anew)
+    except KeyboardInterrupt:
+        meter.say(
+            "\nThat was before the job. The same command goes on, and sends no recording again that is up."
+        )
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _follow(run: "Run", meter: "Meter") -> None:

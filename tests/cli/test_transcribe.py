@@ -123,6 +123,21 @@ def test_transcripts_are_written_although_a_recording_before_them_is_not_done(
     assert len(written(out)) == 4
 
 
+def test_who_interrupts_uploads_is_told_that_they_are_not_for_nothing(
+    run: Run, service: FakeService, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.transcription_run.submit", interrupted)
+    done = transcribed(run, folder, tmp_path / "out")
+    assert (done.code, "The same command goes on" in done.err) == (130, True)
+    monkeypatch.undo()
+    sent = service.asked.count("POST /v1/files")
+    assert transcribed(run, folder, tmp_path / "out", "--url", service.url).code == 0
+    assert service.asked.count("POST /v1/files") == sent + 1  # the lines of the job
+
+
 def until(holds: Any) -> None:
     patience = time.monotonic() + 60
     while not holds():
