@@ -15,6 +15,14 @@ def test_the_models_are_listed(client: OpenAI) -> None:
     assert client.models.retrieve("echo").id == "echo"
 
 
+def test_a_model_says_what_it_is_for(client: OpenAI) -> None:
+    hears: Any = client.models.retrieve("tiny.en")
+    assert (hears.id, hears.languages) == ("whisper-tiny.en", ["en"])
+    assert "/v1/audio/transcriptions" in hears.endpoints
+    embeds: Any = client.models.retrieve("all-minilm-l6-v2")
+    assert (embeds.languages, embeds.endpoints) == (None, ["/v1/embeddings"])
+
+
 def test_a_model_that_is_not_pulled_says_how_to_pull_it(client: OpenAI) -> None:
     model: Any = client.models.retrieve("all-minilm-l6-v2")
     assert model.status == "not_pulled"
