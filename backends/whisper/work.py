@@ -30,7 +30,8 @@ class Hearing:
         return replace(self, full=True, prepared=None)
 
     def warmer(self, temperature: float) -> "Hearing":
-        return replace(self, asking=replace(self.asking, temperature=temperature))
+        """The last tries do without the prompt: a long one may be what is said again and again."""
+        return replace(self, asking=replace(self.asking, temperature=temperature, prompt=None))
 
     def half(self, window: Window) -> "Hearing":
         """A part of the window, heard as the window was at first."""

@@ -247,6 +247,15 @@ def test_what_cannot_be_halved_is_heard_warmer_and_kept_in_the_end(tmp_path: Pat
     assert text(result.segments) == " and and and and and"
 
 
+def test_a_prompt_that_makes_the_model_loop_is_left_out_at_last(tmp_path: Path) -> None:
+    def misheard(window: Window, asking: Asking, full: bool) -> Heard | None:
+        return loops(window) if asking.prompt else None
+
+    path = write_wav(tmp_path / "a.wav", spoken(WORDS[:2]))
+    answer = run(backend(ToneRecognizer(misheard)), [part(1, path, prompt="and and and")])
+    assert text(transcript(answers(answer)[1]).segments) == text_of(WORDS[:2])
+
+
 def test_what_the_model_takes_for_silence_has_no_text(tmp_path: Path) -> None:
     def misheard(window: Window, asking: Asking, full: bool) -> Heard | None:
         return heard(words_in(window), text=" Thank you.", no_speech_prob=0.9, avg_logprob=-1.5)
