@@ -31,11 +31,14 @@ def encrypted_audio() -> InvalidBody:
 
 @contextmanager
 def media_errors() -> Iterator[None]:
-    """Raises `InvalidBody` (invalid_audio) for what FFmpeg says of the bytes, `PartFailed` where the file
-    itself cannot be had."""
+    """Raises `InvalidBody` (invalid_audio) for what FFmpeg says of the bytes, `PartFailed` (file_not_found,
+    engine_error) where the file itself cannot be had."""
     try:
         yield
-    except (FileNotFoundError, PermissionError) as error:  # FFmpeg's are of these kinds
+    except FileNotFoundError as error:  # FFmpeg's is of this kind: deleted since the part was handed over
+        reason = "The recording is not there: it is no longer kept"
+        raise PartFailed(reason, code="file_not_found") from error
+    except PermissionError as error:
         raise PartFailed(f"The recording cannot be read: {error.strerror}", code="engine_error") from error
     except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # the latter: none of our formats
         raise invalid_audio("it is not a recording, or damaged") from error

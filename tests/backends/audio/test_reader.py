@@ -233,10 +233,10 @@ def test_an_engine_that_has_not_seen_the_recording_surveys_it(
     assert timeline.known(str(path)) is not None
 
 
-def test_a_file_that_has_gone_is_no_fault_of_the_caller(tmp_path: Path) -> None:
+def test_a_file_that_was_deleted_meanwhile_is_missed_as_before_it_was_handed_over(tmp_path: Path) -> None:
     with pytest.raises(PartFailed) as failed:
         read(tmp_path / "gone.wav")
-    assert failed.value.code == "engine_error"
+    assert failed.value.code == "file_not_found"
     assert str(tmp_path) not in failed.value.message
 
 
