@@ -9,7 +9,7 @@ row first; a claim only inserts chunks, and takes the caller's share last.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -148,6 +148,7 @@ def claim(
     loaded: str | None,
     only_model: str | None,
     shorter_than: float = math.inf,
+    but: Collection[int] = (),
     shares: int = 1,
 ) -> Claim | None:
     """Cuts the next chunk off a job's head; None where there is nothing for this slot.
@@ -158,8 +159,8 @@ def claim(
     `turns.AGE_BOUND_SECONDS`. `sizes` (parts) and `seconds` (per part) go by model; a cut takes at most one
     of `shares` of what is left of its job, so that several slots come to its end together. Jobs that want
     more than `cores`, and paused models but for a trial, are left alone; so is every model but `only_model`,
-    where given, and then every job that is not expected to be `shorter_than` this, in seconds. The commit
-    does not wait for the disk: a claim that a crash forgets is fenced by its token.
+    where given, and then every job that is not expected to be `shorter_than` this, in seconds; so are the
+    jobs `but`. The commit does not wait for the disk: a claim that a crash forgets is fenced by its token.
     """
     models = sorted({*sizes, *seconds})
     turn = asked(
@@ -169,6 +170,7 @@ def claim(
         loaded=loaded,
         only_model=only_model,
         shorter_than=shorter_than,
+        but=but,
     )
     values = turn | {
         "credit": CREDIT_SECONDS,

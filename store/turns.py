@@ -4,7 +4,7 @@ It costs a few index probes for each API key with work, whatever the number of j
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from psycopg import Connection
@@ -24,7 +24,7 @@ IS_ADMITTED = """
 (model <> ALL (ARRAY (SELECT model FROM model_pause))
  OR id = ANY (ARRAY (SELECT trial_job_id FROM model_pause WHERE trial_job_id IS NOT NULL)))"""
 _WAITS = "ready AND next_part < parts"
-_FITS = f"cores <= %(cores)s AND {IS_ADMITTED}"
+_FITS = f"cores <= %(cores)s AND id <> ALL (%(but)s::bigint[]) AND {IS_ADMITTED}"
 _COLUMNS = """id, priority, model, expected_seconds,
     lane = 'interactive' AND created_at <= now() - make_interval(secs => %(age_bound)s) AS aged"""
 
@@ -108,9 +108,10 @@ def asked(
     loaded: str | None,
     only_model: str | None,
     shorter_than: float = math.inf,
+    but: Collection[int] = (),
 ) -> dict[str, Any]:
     """What the statements above want to know. Only those of one model want `only_model` and `shorter_than`
-    (of a job's expected seconds)."""
+    (of a job's expected seconds). Jobs `but` are left alone."""
     return {
         "families": list(families),
         "lanes": list(lanes),
@@ -118,6 +119,7 @@ def asked(
         "loaded": loaded,
         "only_model": only_model,
         "shorter_than": shorter_than,
+        "but": list(but),
         "affinity": AFFINITY_SECONDS,
         "age_bound": AGE_BOUND_SECONDS,
         "looked_at": SHORTEST_LOOKED_AT,
@@ -126,9 +128,15 @@ def asked(
 
 @map_errors()
 def next_model(
-    conn: Connection[Any], *, families: Sequence[str], lanes: Sequence[str], cores: int, loaded: str | None
+    conn: Connection[Any],
+    *,
+    families: Sequence[str],
+    lanes: Sequence[str],
+    cores: int,
+    loaded: str | None,
+    but: Collection[int] = (),
 ) -> str | None:
-    """The model of the job whose turn it is; None where nothing waits. Claims nothing."""
-    values = asked(families=families, lanes=lanes, cores=cores, loaded=loaded, only_model=None)
+    """The model of the job, none of `but`, whose turn it is; None where nothing waits. Claims nothing."""
+    values = asked(families=families, lanes=lanes, cores=cores, loaded=loaded, only_model=None, but=but)
     row = conn.execute(_NEXT_MODEL, values).fetchone()
     return row[0] if row is not None else None

@@ -206,6 +206,11 @@ class Holding:
         """Parts of `lane` that wait for what they are about."""
         return sum(self.parts[key].chunk.lane is lane for key in self.fetching)
 
+    def jobs_fetching(self, lane: Lane) -> set[int]:
+        """The jobs of those parts."""
+        chunks = [self.parts[key].chunk for key in self.fetching]
+        return {chunk.claim.job_id for chunk in chunks if chunk.lane is lane}
+
     def jobs(self) -> list[int]:
         return sorted({chunk.claim.job_id for chunk in self.chunks.values()})
 

@@ -23,17 +23,20 @@ SHARES_PER_SLOT = 2  # of what is left of a job, a cut takes one share (guided s
 INTERACTIVE_SECONDS = 2.0  # of interactive work in hand; more is left for other slots
 LOSSES_ALONE = 5  # a chunk lost so often is run part by part
 POOLED = 2  # parts of recordings, of which the engine computes bits together
-FETCHED_AHEAD = 16  # bulk parts that wait for what they are about; more are not claimed
+FETCHED_AHEAD = 16  # bulk parts that wait for what they are about; of their jobs no more are claimed
+FETCHED_MOST = 128  # such parts; beyond, no bulk parts at all are claimed
 SHORTER = 0.5  # by so much a job must be expected to be shorter, to go into an engine that has enough to do
 SHORT_MOST = 16  # interactive parts of a model in hand, beyond which no shorter ones are added
 
 
 class Question(NamedTuple):
-    """What to claim: of a lane, of one model alone perhaps, and of it the shorter jobs alone."""
+    """What to claim: of a lane, of one model alone perhaps, and of it the shorter jobs alone; of no job
+    `but`."""
 
     lane: Lane
     only_model: str | None = None
     shorter_than: float = math.inf
+    but: tuple[int, ...] = ()
 
 
 class Looker:
@@ -95,7 +98,7 @@ class Looker:
         wanted = [Question(Lane.INTERACTIVE, model) for model in self._interactive_models()]
         wanted += self._shorter_ones()
         model = self._bulk_model()
-        wanted += [Question(Lane.BULK, model)] if self._bulk_room(model) else []
+        wanted += [Question(Lane.BULK, model, but=self._slow_jobs())] if self._bulk_room(model) else []
         yield from (question for question in wanted if question not in self._dry)
 
     def _interactive_models(self) -> list[str | None]:
@@ -144,10 +147,20 @@ class Looker:
         return None
 
     def _bulk_room(self, model: str | None) -> bool:
-        works = self._c.works.values() if model is None else [self._c.works[model]]
-        if sum(work.holding.count_fetching(Lane.BULK) for work in works) >= FETCHED_AHEAD:
+        if self._count_fetching() >= FETCHED_MOST:
             return False
         return model is None or (self._c.works[model].room() > 0 and not self._yields)
+
+    def _slow_jobs(self) -> tuple[int, ...]:
+        """Jobs of which no more is claimed, as enough of them waits for recordings. Others do not wait for
+        those: their servers may be slow, or dead."""
+        if self._count_fetching() < FETCHED_AHEAD:
+            return ()
+        works = self._c.works.values()
+        return tuple(sorted({job_id for work in works for job_id in work.holding.jobs_fetching(Lane.BULK)}))
+
+    def _count_fetching(self) -> int:
+        return sum(work.holding.count_fetching(Lane.BULK) for work in self._c.works.values())
 
     def _is_anothers_turn(self) -> bool:
         """Whether bulk work of another model than the one in hand goes next: then nothing is added to that,
@@ -158,14 +171,16 @@ class Looker:
             return self._yields
         c, bulk = self._c, [Lane.BULK]
         conn, cores = c.conn.get(), len(c.slot.cores)
-        following = turns.next_model(conn, families=c.families, lanes=bulk, cores=cores, loaded=model)
+        following = turns.next_model(
+            conn, families=c.families, lanes=bulk, cores=cores, loaded=model, but=self._slow_jobs()
+        )
         return following not in (None, model) or leases.is_lost(
             conn, families=c.families, lanes=bulk, cores=cores, but=model
         )
 
     def _claim(self, question: Question) -> bool:
         """Claim one chunk; False when there is none."""
-        c, (lane, only_model, shorter_than) = self._c, question
+        c, (lane, only_model, shorter_than, but) = self._c, question
         claim = chunks.claim(
             c.conn.get(),
             slot_id=c.slot.slot_id,
@@ -179,6 +194,7 @@ class Looker:
             loaded=c.loaded(),
             only_model=only_model,
             shorter_than=shorter_than,
+            but=but,
             shares=SHARES_PER_SLOT * c.peers if c.peers > 1 else 1,
         )
         if lane is Lane.BULK and only_model is None:  # the other model's turn has come
@@ -208,7 +224,7 @@ class Looker:
         model = self._bulk_model()
         wanted = [Question(Lane.INTERACTIVE, asked) for asked in self._interactive_models()]
         wanted += [Question(Lane.BULK, model)] if self._bulk_room(model) else []
-        for lane, only_model, _ in wanted:
+        for lane, only_model, *_ in wanted:
             claim = leases.reclaim(
                 self._c.conn.get(),
                 slot_id=self._c.slot.slot_id,

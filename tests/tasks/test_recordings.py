@@ -28,6 +28,7 @@ from store.retries import Retry
 from tasks import fetching, under_way
 from tasks.controller import Controller
 from tasks.drain import drain
+from tasks.looking import FETCHED_AHEAD
 from tasks.streams import decode_news, key_of
 from tasks.under_way import units_of
 from tests.fixtures.processes import wait_until
@@ -248,6 +249,20 @@ def test_a_part_that_waits_for_its_recording_keeps_its_lease_and_holds_up_no_oth
         service.wait(lambda: 0 in service.rows(job), "the slow one is heard")
     assert service.text(job, 0) == " came late"
     assert service.one("SELECT max(epoch) FROM chunk") == 1
+
+
+def test_servers_that_hang_hold_up_no_other_job(service: Service, server: WebServer) -> None:
+    hold = threading.Event()
+    server.pages = {"/slow": [Page(body=b"came late", hold=hold)]}
+    slow = service.submit([{"url": server.url("/slow")} for _ in range(2 * FETCHED_AHEAD)])
+    with draining(service.slot()):
+        fetching = "SELECT coalesce(sum(hi - lo), 0) FROM chunk WHERE job_id = %s"
+        service.wait(lambda: service.one(fetching, slow) >= FETCHED_AHEAD, "enough of it is claimed")
+        other = service.submit([{"file_id": service.file(["at hand"])}])
+        service.wait(lambda: service.state(other) == "finalizing", "another job is done meanwhile")
+        assert service.one(fetching, slow) < 2 * FETCHED_AHEAD
+        hold.set()
+        service.wait(lambda: service.state(slow) == "finalizing", "the slow one is done too")
 
 
 def test_a_fetch_that_nobody_waits_for_any_more_is_given_up(service: Service, server: WebServer) -> None:
