@@ -15,12 +15,12 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-# glibc would raise these by itself, and then keep arrays of changing sizes in a heap that only grows: after
-# five recordings of three minutes the engine of Whisper had held 944 MB, with these 829. With a threshold of
-# 1 MB it was 768, and a tenth more time, as every large array was made of new pages.
+# glibc would raise these by itself, and then keep arrays of changing sizes in a heap that only grows: after two
+# recordings of nine minutes the engine of Whisper had held 907 MB, with these 836. Every large array made of new
+# pages costs time, too: with a threshold of 1 MB 7 % of it, with this one 3 %, and left to glibc 1 %.
 ALLOCATION = {
     "MALLOC_ARENA_MAX": "1",  # a thread's own heap would keep what another could use
-    "MALLOC_MMAP_THRESHOLD_": "4000000",
+    "MALLOC_MMAP_THRESHOLD_": "2000000",
     "MALLOC_TRIM_THRESHOLD_": "64000000",
 }
 OOM_SCORE = 500  # of 1000: when memory ends, the kernel takes an engine and not the database
