@@ -15,9 +15,9 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-# glibc would raise these by itself, and then keep arrays of changing sizes in a heap that only grows: after two
-# recordings of nine minutes the engine of Whisper had held 907 MB, with these 836. Every large array made of new
-# pages costs time, too: with a threshold of 1 MB 7 % of it, with this one 3 %, and left to glibc 1 %.
+# glibc would raise these by itself, and then keep arrays of changing sizes in a heap that only grows: after
+# two recordings of nine minutes the engine of Whisper had held 907 MB, with these 836. Every large array made
+# of new pages costs time, too: with a threshold of 1 MB 7 % of it, with this one 3 %, left to glibc 1 %.
 ALLOCATION = {
     "MALLOC_ARENA_MAX": "1",  # a thread's own heap would keep what another could use
     "MALLOC_MMAP_THRESHOLD_": "2000000",
