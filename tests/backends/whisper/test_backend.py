@@ -303,7 +303,7 @@ def test_bad_parts_fail_alone_with_their_codes(tmp_path: Path) -> None:
         3: "unsupported_language",
         4: "invalid_value",
         5: "file_not_found",
-        6: "engine_error",
+        6: "file_not_found",
     }
     assert isinstance(answers(events)[7], Done)
 
