@@ -12,10 +12,7 @@ from store.records import PartResult
 
 Take = Callable[..., chunks.Claim | None]
 NewJob = Callable[..., int]
-RECLAIM: dict[str, Any] = {
-    "slot_id": 2, "families": ["echo"], "lanes": ["interactive", "bulk"], "cores": 1, "lease_seconds": 30.0,
-    "only_model": None,
-}  # fmt: skip
+OTHER = 2  # the slot that takes over
 
 
 def done(claim: chunks.Claim) -> list[PartResult]:
@@ -23,12 +20,12 @@ def done(claim: chunks.Claim) -> list[PartResult]:
 
 
 def test_a_lease_that_ran_out_is_taken_over_and_fences_the_last_holder(
-    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+    take: Take, take_over: Take, new_job: NewJob, conn: psycopg.Connection[Any]
 ) -> None:
     new_job(2)
     first = take(lease_seconds=0.0)
     assert first is not None
-    second = leases.reclaim(conn, **RECLAIM)
+    second = take_over(slot_id=OTHER)
     assert second is not None
     assert (second.lo, second.hi, second.epoch, second.losses) == (0, 2, 2, 1)
     assert second.token != first.token
@@ -39,39 +36,41 @@ def test_a_lease_that_ran_out_is_taken_over_and_fences_the_last_holder(
 
 
 def test_a_lease_that_holds_is_not_taken_over(
-    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+    take: Take, take_over: Take, new_job: NewJob, conn: psycopg.Connection[Any]
 ) -> None:
     new_job(2)
     claim = take()
     assert claim is not None
-    assert leases.reclaim(conn, **RECLAIM) is None
+    assert take_over(slot_id=OTHER) is None
     conn.execute("UPDATE chunk SET lease_until = now() + interval '50 milliseconds'")
     assert leases.renew(conn, [claim.ref], 30) == {claim.chunk_id}
     conn.execute("SELECT pg_sleep(0.06)")
-    assert leases.reclaim(conn, **RECLAIM) is None
+    assert take_over(slot_id=OTHER) is None
 
 
 def test_a_released_chunk_is_free_at_once_and_counts_no_loss(
-    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+    take: Take, take_over: Take, new_job: NewJob, conn: psycopg.Connection[Any]
 ) -> None:
     new_job(3)
     claim = take(default_size=3)
     assert claim is not None
     records.record(conn, claim.ref, done(claim)[:1], lease_seconds=30, chunk_done=False)
     leases.release(conn, [claim.ref])
-    again = leases.reclaim(conn, **RECLAIM)
+    again = take_over(slot_id=OTHER)
     assert again is not None
     assert (again.losses, again.epoch) == (0, 2)
     left = items.load_parts(conn, again.job_id, again.lo, again.hi)
     assert [part.n for part in left] == [1, 2]
 
 
-def test_who_waits_is_taken_over_first(take: Take, new_job: NewJob, conn: psycopg.Connection[Any]) -> None:
+def test_who_waits_is_taken_over_first(
+    take: Take, take_over: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+) -> None:
     new_job(1)
     take(lease_seconds=-60)
     waiting = new_job(1, lane="interactive")
     take(lease_seconds=-1)
-    claim = leases.reclaim(conn, **RECLAIM)
+    claim = take_over(slot_id=OTHER)
     assert claim is not None
     assert claim.job_id == waiting
 
@@ -82,25 +81,25 @@ def test_who_waits_is_taken_over_first(take: Take, new_job: NewJob, conn: psycop
     ids=lambda value: next(iter(value)),
 )
 def test_what_a_slot_cannot_serve_it_does_not_take_over(
-    take: Take, new_job: NewJob, conn: psycopg.Connection[Any], other: dict[str, Any]
+    take: Take, take_over: Take, new_job: NewJob, conn: psycopg.Connection[Any], other: dict[str, Any]
 ) -> None:
     new_job(1)
     take(lease_seconds=-1)
-    assert leases.reclaim(conn, **(RECLAIM | other)) is None
-    assert leases.reclaim(conn, **RECLAIM) is not None
+    assert take_over(slot_id=OTHER, **other) is None
+    assert take_over(slot_id=OTHER) is not None
 
 
 def test_chunks_of_a_paused_model_are_not_taken_over(
-    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+    take: Take, take_over: Take, new_job: NewJob, conn: psycopg.Connection[Any]
 ) -> None:
     new_job(1)
     take(lease_seconds=-1)
     conn.execute("INSERT INTO model_pause VALUES ('echo', 'crashes')")
-    assert leases.reclaim(conn, **RECLAIM) is None
+    assert take_over(slot_id=OTHER) is None
 
 
 def test_a_trial_may_take_over_a_chunk_that_was_lost(
-    take: Take, new_job: NewJob, conn: psycopg.Connection[Any]
+    take: Take, take_over: Take, new_job: NewJob, conn: psycopg.Connection[Any]
 ) -> None:
     for _ in range(2):
         new_job(2)
@@ -110,18 +109,18 @@ def test_a_trial_may_take_over_a_chunk_that_was_lost(
     conn.execute(
         "INSERT INTO model_pause (model, reason, trial_job_id) VALUES ('echo', 'crashes', %s)", (tried,)
     )
-    claim = leases.reclaim(conn, **RECLAIM)
+    claim = take_over(slot_id=OTHER)
     assert claim is not None
     assert (claim.job_id, claim.trial) == (tried, True)
-    assert leases.reclaim(conn, **RECLAIM) is None
+    assert take_over(slot_id=OTHER) is None
     conn.execute("DELETE FROM model_pause")
-    after = leases.reclaim(conn, **RECLAIM)
+    after = take_over(slot_id=OTHER)
     assert after is not None
     assert not after.trial
 
 
 def test_two_slots_never_take_over_the_same_chunk(
-    take: Take, new_job: NewJob, open_connection: Callable[[], Any]
+    take: Take, take_over: Take, new_job: NewJob, open_connection: Callable[[], Any]
 ) -> None:
     new_job(40)
     for _ in range(20):
@@ -130,7 +129,7 @@ def test_two_slots_never_take_over_the_same_chunk(
 
     def slot() -> None:
         conn = open_connection()
-        while claim := leases.reclaim(conn, **RECLAIM):
+        while claim := take_over(conn=conn, slot_id=OTHER):
             taken.append(claim.chunk_id)
 
     threads = [threading.Thread(target=slot) for _ in range(4)]

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from store import counts as item_counts
-from store import items, jobs, leases, lifecycle, records, results, watch
+from store import items, jobs, lifecycle, records, results, watch
 from store.chunks import Claim
 from store.items import NewItem
 from store.records import Addition, PartResult
@@ -135,7 +135,7 @@ def test_threads_that_record_the_same_parts_count_each_once_and_finish_once(
 
 
 def test_records_and_takeovers_at_once_leave_every_part_recorded_once(
-    conn: Conn, take: Take, new_job: NewJob, open_connection: Callable[[], Conn]
+    conn: Conn, take: Take, take_over: Take, new_job: NewJob, open_connection: Callable[[], Conn]
 ) -> None:
     """Leases that run out at once make every holder a stale one now and then."""
     job = new_job(120)
@@ -144,17 +144,9 @@ def test_records_and_takeovers_at_once_leave_every_part_recorded_once(
 
     def slot() -> None:
         own = open_connection()
-        ask: dict[str, Any] = {
-            "slot_id": 1,
-            "families": ["echo"],
-            "lanes": ["interactive", "bulk"],
-            "cores": 1,
-            "lease_seconds": 0.002,
-        }
         while True:
-            claim = take(conn=own, default_size=4, lease_seconds=0.002) or leases.reclaim(
-                own, **ask, only_model=None
-            )
+            asked = {"conn": own, "lease_seconds": 0.002}
+            claim = take(default_size=4, **asked) or take_over(**asked)
             if claim is None:
                 if conn_state(own, job) == "finalizing":
                     return
